@@ -1,0 +1,3 @@
+//! Kafka: the source and the sink on librdkafka.
+
+pub mod config;

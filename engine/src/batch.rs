@@ -1,0 +1,166 @@
+//! A batch of rows on its way through the pipeline: Arrow columns, or spans into a text buffer, with their origin.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, StringBuilder};
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use crate::error::{Error, Result};
+use crate::position::{OffsetRange, Partition};
+
+/// Rows with the partition and the half-open offset range they were read from.
+///
+/// A batch that an aggregate emits comes from many partitions and has no origin.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    rows: usize,
+    origin: Option<Origin>,
+}
+
+/// The place in the input that a batch's rows were read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The partition.
+    pub partition: Partition,
+    /// The offsets that the batch covers, gaps included: the next batch of this partition starts at `to`.
+    pub offsets: OffsetRange,
+}
+
+/// One column of a batch.
+#[derive(Clone, Debug)]
+pub enum Column {
+    /// An Arrow array.
+    Array(ArrayRef),
+    /// Strings that are still where the input had them.
+    Spans(Spans),
+}
+
+/// A string column as `[start, end)` byte spans into one UTF-8 text buffer. No span is null.
+#[derive(Clone, Debug)]
+pub struct Spans {
+    /// The text. Every span is valid UTF-8 of its own.
+    pub text: Buffer,
+    /// The first byte of each string.
+    pub starts: Vec<u32>,
+    /// The byte after each string.
+    pub ends: Vec<u32>,
+}
+
+impl Batch {
+    /// Returns a batch of Arrow columns.
+    pub fn new(records: RecordBatch, origin: Option<Origin>) -> Self {
+        let columns = records.columns().iter().cloned().map(Column::Array).collect();
+        Self {
+            schema: records.schema(),
+            rows: records.num_rows(),
+            columns,
+            origin,
+        }
+    }
+
+    /// Returns a batch of `rows` rows.
+    ///
+    /// # Panics
+    /// When the number of columns differs from the schema's, or a column's length from `rows`.
+    pub fn from_columns(schema: SchemaRef, columns: Vec<Column>, rows: usize, origin: Option<Origin>) -> Self {
+        assert_eq!(schema.fields().len(), columns.len(), "one column a field");
+        assert!(
+            columns.iter().all(|column| column.len() == rows),
+            "columns are as long as their batch"
+        );
+        Self {
+            schema,
+            columns,
+            rows,
+            origin,
+        }
+    }
+
+    /// Returns the columns' names and types; spans count as `Utf8`.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Returns the columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Returns column `index`.
+    ///
+    /// # Panics
+    /// When there is no such column.
+    pub fn column(&self, index: usize) -> &Column {
+        &self.columns[index]
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Returns where the rows were read from.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Returns the rows as an Arrow record batch; spans are copied into a string array.
+    ///
+    /// # Errors
+    /// When a column's Arrow type is not the schema's.
+    pub fn to_records(&self) -> Result<RecordBatch> {
+        let columns = self.columns.iter().map(Column::to_array).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(Error::arrow("build a record batch"))
+    }
+
+    /// Returns the bytes that the batch keeps in memory; buffers shared by columns count once a column.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(Column::bytes).sum()
+    }
+}
+
+impl Column {
+    /// Returns the number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Array(array) => array.len(),
+            Self::Spans(spans) => spans.starts.len(),
+        }
+    }
+
+    /// Returns whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the column as an Arrow array.
+    pub fn to_array(&self) -> ArrayRef {
+        match self {
+            Self::Array(array) => Arc::clone(array),
+            Self::Spans(spans) => spans.to_array(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Array(array) => array.get_buffer_memory_size(),
+            Self::Spans(spans) => spans.text.len() + 8 * spans.starts.len(),
+        }
+    }
+}
+
+impl Spans {
+    fn to_array(&self) -> ArrayRef {
+        let mut strings = StringBuilder::with_capacity(self.starts.len(), 0);
+        for (&start, &end) in self.starts.iter().zip(&self.ends) {
+            strings.append_value(String::from_utf8_lossy(&self.text[start as usize..end as usize]));
+        }
+        Arc::new(strings.finish())
+    }
+}

@@ -1,0 +1,15 @@
+//! The columnar micro-batch engine of Millstream: it knows Arrow and rayon, and no Kafka, Parquet, SQL or command line.
+
+pub mod batch;
+pub mod clock;
+pub mod error;
+pub mod fault;
+pub mod metrics;
+pub mod pipeline;
+pub mod position;
+pub mod sink;
+pub mod source;
+
+pub use batch::{Batch, Column, Origin, Spans};
+pub use error::{Error, Result};
+pub use position::{Epoch, OffsetRange, Partition, Positions};

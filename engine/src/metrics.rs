@@ -1,0 +1,85 @@
+//! Counters that the driver moves on and anyone may read: progress bars, logs, tests.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::position::Positions;
+
+/// The counters of one run. All are totals since the start of the run.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Rows that the source handed over.
+    pub rows_in: Counter,
+    /// Bytes of those rows in memory.
+    pub bytes_in: Counter,
+    /// Rows given to the sink.
+    pub rows_out: Counter,
+    /// Rows whose text was not UTF-8 and was repaired with U+FFFD.
+    pub rows_repaired: Counter,
+    /// Micro-batches that had rows.
+    pub micro_batches: Counter,
+    /// Committed epochs of this run.
+    pub epochs: Counter,
+    /// Groups in the state of the aggregate.
+    pub groups: Counter,
+    positions: Mutex<Positions>,
+    ends: Mutex<Option<Positions>>,
+    starts: Mutex<Positions>,
+}
+
+/// A number that one thread moves and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `amount`.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Replaces the number, for those that are a level and not a total.
+    pub fn set(&self, amount: u64) {
+        self.0.store(amount, Ordering::Relaxed);
+    }
+
+    /// Returns the number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Metrics {
+    /// Records where the run starts and, if it is bounded, where it ends.
+    pub fn set_bounds(&self, starts: &Positions, ends: Option<&Positions>) {
+        lock(&self.starts).clone_from(starts);
+        lock(&self.positions).clone_from(starts);
+        *lock(&self.ends) = ends.cloned();
+    }
+
+    /// Records the positions that the run has reached.
+    pub fn set_positions(&self, positions: &Positions) {
+        lock(&self.positions).clone_from(positions);
+    }
+
+    /// Returns the positions that the run has reached.
+    pub fn positions(&self) -> Positions {
+        lock(&self.positions).clone()
+    }
+
+    /// Returns the offsets done and the offsets to do in this run, if it is bounded.
+    pub fn share_done(&self) -> Option<(u64, u64)> {
+        let (starts, positions, ends) = (lock(&self.starts), lock(&self.positions), lock(&self.ends));
+        let mut share = (0, 0);
+        for (partition, &end) in &ends.as_ref()?.0 {
+            let start = starts.get(partition).unwrap_or(end);
+            let position = positions.get(partition).unwrap_or(start);
+            share.0 += u64::try_from(position.min(end) - start).unwrap_or(0);
+            share.1 += u64::try_from(end - start).unwrap_or(0);
+        }
+        Some(share)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,3 @@
+//! The driver: from the readers' queue through the operators to the sink, epoch by epoch.
+
+pub mod queue;
