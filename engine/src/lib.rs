@@ -1,10 +1,14 @@
 //! The columnar micro-batch engine of Millstream: it knows Arrow and rayon, and no Kafka, Parquet, SQL or command line.
 
+pub mod aggregate;
 pub mod batch;
 pub mod clock;
 pub mod error;
 pub mod fault;
+pub mod group;
+pub mod kernel;
 pub mod metrics;
+pub mod operator;
 pub mod pipeline;
 pub mod position;
 pub mod sink;

@@ -1,0 +1,149 @@
+//! `avg(x)`: sum and count, divided at the end.
+//!
+//! Integers are summed in `i128` (a decimal column of scale 0 in the state), so that their mean does not depend on the
+//! order of the rows.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Int64Array, PrimitiveArray};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
+
+use super::sum::widen;
+use super::{Accumulator, places};
+use crate::error::{Error, Result};
+
+/// Sums of `i64` values: 10^38 holds 10^19 of them.
+const INTEGER_SUM: DataType = DataType::Decimal128(38, 0);
+
+/// Returns the type of the sum for an argument type.
+pub(super) fn sum_type(argument: Option<&DataType>) -> DataType {
+    match argument {
+        Some(argument) if argument.is_floating() => DataType::Float64,
+        _ => INTEGER_SUM,
+    }
+}
+
+/// Returns an accumulator for an argument type.
+pub(super) fn accumulator(argument: Option<&DataType>) -> Box<dyn Accumulator> {
+    match sum_type(argument) {
+        DataType::Float64 => Box::new(Average::<Float64Type>::default()),
+        _ => Box::new(Average::<Decimal128Type>::default()),
+    }
+}
+
+/// A type that values are summed in.
+trait Summed: ArrowPrimitiveType + Debug {
+    fn add(sum: Self::Native, value: Self::Native) -> Option<Self::Native>;
+    fn divide(sum: Self::Native, count: i64) -> f64;
+    fn sum_type() -> DataType;
+}
+
+impl Summed for Float64Type {
+    fn add(sum: f64, value: f64) -> Option<f64> {
+        Some(sum + value)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a count beyond 2^53 rows is out of reach")]
+    fn divide(sum: f64, count: i64) -> f64 {
+        sum / count as f64
+    }
+
+    fn sum_type() -> DataType {
+        DataType::Float64
+    }
+}
+
+impl Summed for Decimal128Type {
+    fn add(sum: i128, value: i128) -> Option<i128> {
+        sum.checked_add(value)
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the mean is a float: rounded once, at the end"
+    )]
+    fn divide(sum: i128, count: i64) -> f64 {
+        sum as f64 / count as f64
+    }
+
+    fn sum_type() -> DataType {
+        INTEGER_SUM
+    }
+}
+
+#[derive(Debug)]
+struct Average<T: Summed> {
+    sums: Vec<T::Native>,
+    counts: Vec<i64>,
+}
+
+impl<T: Summed> Default for Average<T> {
+    fn default() -> Self {
+        Self {
+            sums: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+}
+
+impl<T: Summed> Average<T> {
+    fn grow(&mut self, total: usize) {
+        self.sums.resize(total, T::default_value());
+        self.counts.resize(total, 0);
+    }
+
+    fn add(&mut self, place: usize, value: T::Native, count: i64) -> Result<()> {
+        let sum = T::add(self.sums[place], value);
+        self.sums[place] = sum.ok_or_else(|| Error::Overflow("the sum of a mean".to_owned()))?;
+        self.counts[place] += count;
+        Ok(())
+    }
+}
+
+impl<T: Summed> Accumulator for Average<T> {
+    fn update(&mut self, values: Option<&ArrayRef>, groups: &[u32], total: usize) -> Result<()> {
+        self.grow(total);
+        let values = widen(values.expect("the plan gives avg an argument"), &T::sum_type())?;
+        for (place, value) in places(groups).zip(values.as_primitive::<T>()) {
+            if let Some(value) = value {
+                self.add(place, value, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, state: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
+        self.grow(total);
+        let counts = state[1].as_primitive::<Int64Type>().values();
+        let sums = state[0].as_primitive::<T>().values();
+        for ((place, &sum), &count) in places(groups).zip(sums).zip(counts) {
+            self.add(place, sum, count)?;
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, groups: &[u32], total: usize) {
+        self.grow(total);
+        for place in places(groups) {
+            self.sums[place] = T::default_value();
+            self.counts[place] = 0;
+        }
+    }
+
+    fn state(&self, groups: &[u32]) -> Vec<ArrayRef> {
+        let sums = PrimitiveArray::<T>::from_iter_values(places(groups).map(|place| self.sums[place]));
+        let counts: Int64Array = places(groups).map(|place| self.counts[place]).collect();
+        vec![Arc::new(sums.with_data_type(T::sum_type())), Arc::new(counts)]
+    }
+
+    fn evaluate(&self, groups: &[u32]) -> ArrayRef {
+        let mean = |place: usize| (self.counts[place] > 0).then(|| T::divide(self.sums[place], self.counts[place]));
+        Arc::new(places(groups).map(mean).collect::<Float64Array>())
+    }
+
+    fn clear(&mut self) {
+        self.sums.clear();
+        self.counts.clear();
+    }
+}

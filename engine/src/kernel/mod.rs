@@ -1,0 +1,7 @@
+//! Hot loops: free functions over slices. The only place of the engine where `unsafe` may be.
+
+pub mod hash;
+pub mod pack;
+pub mod prefetch;
+pub mod separators;
+pub mod tokenize;

@@ -1,0 +1,118 @@
+//! Operators: what happens to batches between the source and the sink. One operator a file.
+
+pub mod aggregate;
+pub mod expression;
+pub mod filter;
+mod journal;
+pub mod project;
+pub mod text;
+pub mod tokenize;
+
+use std::any::Any;
+use std::fmt;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use rayon::ThreadPool;
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::metrics::Metrics;
+
+/// Maps a batch to a batch, without memory of earlier ones. Called by many threads at once.
+pub trait Operator: Send + Sync + fmt::Debug {
+    /// Returns the operator's name and settings, for the job's identity and for messages.
+    fn describe(&self) -> String;
+
+    /// Returns the columns of the batches it makes.
+    fn schema(&self) -> SchemaRef;
+
+    /// Returns the batch's rows after the operator, column at a time; the origin stays.
+    ///
+    /// # Errors
+    /// When the batch's columns are not those the operator was made for, or a value can't be worked on.
+    fn apply(&self, batch: Batch, metrics: &Metrics) -> Result<Batch>;
+}
+
+/// Keeps state over batches. Workers absorb batches into partials of their own; between two micro-batches the driver
+/// merges the partials into the state, takes what is to be emitted, and makes snapshots.
+pub trait StatefulOperator: Send + fmt::Debug {
+    /// Returns the operator's name and settings; the state of one description can't be used by another.
+    fn describe(&self) -> String;
+
+    /// Returns the columns of the batches it emits.
+    fn schema(&self) -> SchemaRef;
+
+    /// Returns a partial for one worker, empty.
+    fn partial(&self) -> Box<dyn Partial>;
+
+    /// Takes the partials' content over into the state and leaves them empty.
+    ///
+    /// # Errors
+    /// When a number leaves the range of its state.
+    fn merge(&mut self, partials: &mut [Box<dyn Partial>], pool: &ThreadPool) -> Result<()>;
+
+    /// Returns the rows that the micro-batch puts out.
+    ///
+    /// # Errors
+    /// When the state can't be turned into columns.
+    fn emit(&mut self, context: EmitContext, pool: &ThreadPool) -> Result<Vec<RecordBatch>>;
+
+    /// Returns the number of groups in the state.
+    fn groups(&self) -> u64;
+
+    /// Returns the state as Arrow columns: all of it, or the groups changed since the last snapshot of either extent.
+    /// Called after [`emit`](Self::emit), with no merge between.
+    fn snapshot(&mut self, extent: Extent) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_>;
+
+    /// Takes the rows of a snapshot in; a row replaces an earlier one of its group.
+    ///
+    /// # Errors
+    /// When the columns are not those of this operator's snapshots.
+    fn restore(&mut self, records: &RecordBatch) -> Result<()>;
+
+    /// Returns the seed of the state's hashes, which a checkpoint keeps.
+    fn set_seed(&mut self, seed: crate::kernel::hash::Seed);
+}
+
+/// A worker's share of a stateful operator's work.
+pub trait Partial: Send + fmt::Debug {
+    /// Takes in a batch.
+    ///
+    /// # Errors
+    /// When the batch's columns are not those the operator was made for, or a number leaves its range.
+    fn absorb(&mut self, batch: &Batch) -> Result<()>;
+
+    /// Gives the partial back to the operator that made it.
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+/// Which rows an aggregate puts out after a micro-batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputMode {
+    /// The groups that changed since the last emit.
+    Update,
+    /// All groups.
+    Complete,
+}
+
+/// What a stateful operator may know when it emits.
+#[derive(Clone, Copy, Debug)]
+pub struct EmitContext {
+    /// Which rows are wanted.
+    pub mode: OutputMode,
+    /// The event time before which no row is expected any more, in microseconds since 1970 UTC; `None` without event
+    /// time.
+    pub watermark_micros: Option<i64>,
+    /// Whether the input has ended: nothing more comes.
+    pub last: bool,
+}
+
+/// How much of the state a snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The groups changed since the last snapshot.
+    Delta,
+    /// All groups.
+    Base,
+}

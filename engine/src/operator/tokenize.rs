@@ -1,0 +1,343 @@
+//! `tokenize`: every token of a text column becomes a row.
+//!
+//! Tokens are not copied: the token column is a list of spans into the text column's buffer. Separators between tokens
+//! are never part of one, empty tokens are dropped (`a  b` is two tokens in every mode), and tokens never join across
+//! rows. A null row has no token.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::Operator;
+use super::expression::column_index;
+use crate::batch::{Batch, Column, Spans};
+use crate::error::{Error, Result};
+use crate::kernel::separators::ByteSet;
+use crate::kernel::tokenize::token_spans;
+use crate::metrics::Metrics;
+
+/// What separates tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SplitMode {
+    /// Space, tab, line feed, form feed, carriage return: Rust's `split_ascii_whitespace`.
+    Ascii,
+    /// The single space only, as Java's and Spark's `split(" ")` without the empty strings.
+    Space,
+    /// Every character with Unicode's `White_Space` property: Rust's `split_whitespace`.
+    Unicode,
+    /// Any of these ASCII characters.
+    Bytes(String),
+    /// Tokens are runs of word characters: letters and digits of any script, and the underscore.
+    Word,
+}
+
+/// Makes a row of every token of one text column.
+#[derive(Debug)]
+pub struct Tokenize {
+    column: usize,
+    mode: SplitMode,
+    lower: bool,
+    ascii: ByteSet,
+    kept: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl Tokenize {
+    /// Returns the operator for text column `name` of batches of `schema`. Its batches have the columns `kept`,
+    /// repeated for each token, and at last `token`. With `lower`, the text is put into lower case first, by Unicode's
+    /// rules.
+    ///
+    /// # Errors
+    /// When a column is missing, or `name` is not text.
+    pub fn new(name: &str, mode: SplitMode, lower: bool, kept: &[&str], token: &str, schema: &Schema) -> Result<Self> {
+        let column = column_index(schema, name)?;
+        let found = schema.field(column).data_type();
+        if *found != DataType::Utf8 {
+            return Err(Error::Invalid(format!(
+                "column `{name}` is {found}, expected Utf8 to tokenize"
+            )));
+        }
+        let kept = kept
+            .iter()
+            .map(|name| column_index(schema, name))
+            .collect::<Result<Vec<_>>>()?;
+        let mut fields: Vec<_> = kept.iter().map(|&index| schema.field(index).clone()).collect();
+        fields.push(Field::new(token, DataType::Utf8, false));
+        Ok(Self {
+            column,
+            ascii: mode.ascii_separators(),
+            mode,
+            lower,
+            kept,
+            schema: Arc::new(Schema::new(fields)),
+        })
+    }
+
+    fn spans(&self, text: &StringArray) -> Spans {
+        let (mut starts, mut ends) = (vec![], vec![]);
+        if self.mode.is_ascii_only() || text.is_ascii() {
+            let mut masks = vec![];
+            token_spans(
+                text.value_offsets(),
+                text.value_data(),
+                &self.ascii,
+                &mut masks,
+                &mut starts,
+                &mut ends,
+            );
+        } else {
+            let base = text.value_data().as_ptr() as usize;
+            let place = |at: usize| u32::try_from(at).expect("Arrow offsets are 31-bit");
+            for row in text.iter().flatten() {
+                let first = row.as_ptr() as usize - base;
+                for token in row
+                    .split(|character| self.mode.separates(character))
+                    .filter(|token| !token.is_empty())
+                {
+                    let start = first + (token.as_ptr() as usize - row.as_ptr() as usize);
+                    starts.push(place(start));
+                    ends.push(place(start + token.len()));
+                }
+            }
+        }
+        let text = text.values().clone();
+        Spans { text, starts, ends }
+    }
+
+    /// Returns the columns kept, each value as often as its row has tokens.
+    fn repeat_kept(&self, batch: &Batch, text: &StringArray, spans: &Spans) -> Result<Vec<Column>> {
+        if self.kept.is_empty() {
+            return Ok(vec![]);
+        }
+        let rows = UInt32Array::from(rows_of_tokens(text.value_offsets(), &spans.starts));
+        let repeat = |&index: &usize| {
+            let column = batch.column(index).to_array();
+            take(&column, &rows, None)
+                .map(Column::Array)
+                .map_err(Error::arrow("repeat the columns of a token"))
+        };
+        self.kept.iter().map(repeat).collect()
+    }
+}
+
+impl Operator for Tokenize {
+    fn describe(&self) -> String {
+        let case = if self.lower { " lower" } else { "" };
+        format!("tokenize {}{case}", self.mode)
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn apply(&self, batch: Batch, _: &Metrics) -> Result<Batch> {
+        let mut text = batch.column(self.column).to_array();
+        // An Arrow null may hide bytes; they are no tokens.
+        if text.nulls().is_some_and(|nulls| nulls.null_count() > 0) {
+            text = without_hidden_bytes(text.as_string());
+        }
+        if self.lower {
+            text = lower_case(text.as_string());
+        }
+        let text = text.as_string();
+        let spans = self.spans(text);
+        let rows = spans.starts.len();
+        let mut columns = self.repeat_kept(&batch, text, &spans)?;
+        columns.push(Column::Spans(spans));
+        Ok(Batch::from_columns(
+            self.schema.clone(),
+            columns,
+            rows,
+            batch.origin().cloned(),
+        ))
+    }
+}
+
+impl SplitMode {
+    fn separates(&self, character: char) -> bool {
+        match self {
+            Self::Ascii => character.is_ascii_whitespace(),
+            Self::Space => character == ' ',
+            Self::Unicode => character.is_whitespace(),
+            Self::Bytes(set) => set.contains(character),
+            Self::Word => !(character.is_alphanumeric() || character == '_'),
+        }
+    }
+
+    fn ascii_separators(&self) -> ByteSet {
+        ByteSet::new(|byte| self.separates(char::from(byte)))
+    }
+
+    /// Whether only ASCII characters can separate, so that other bytes need no look.
+    fn is_ascii_only(&self) -> bool {
+        matches!(self, Self::Ascii | Self::Space | Self::Bytes(_))
+    }
+}
+
+impl fmt::Display for SplitMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ascii => f.write_str("ascii"),
+            Self::Space => f.write_str("space"),
+            Self::Unicode => f.write_str("unicode"),
+            Self::Bytes(set) => write!(f, "bytes:{set}"),
+            Self::Word => f.write_str("word"),
+        }
+    }
+}
+
+impl FromStr for SplitMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ascii" => Ok(Self::Ascii),
+            "space" => Ok(Self::Space),
+            "unicode" => Ok(Self::Unicode),
+            "word" => Ok(Self::Word),
+            _ => match text.strip_prefix("bytes:") {
+                Some("") => Err("`bytes:` needs at least one separator, as in `bytes:,;`".to_owned()),
+                Some(set) if set.is_ascii() => Ok(Self::Bytes(set.to_owned())),
+                Some(_) => Err("`bytes:` takes ASCII characters only".to_owned()),
+                None => Err("expected ascii, space, unicode, word or bytes:CHARACTERS".to_owned()),
+            },
+        }
+    }
+}
+
+/// Returns for each token the row that it starts in.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "Arrow offsets are 31-bit, from 0 on"
+)]
+fn rows_of_tokens(offsets: &[i32], starts: &[u32]) -> Vec<u32> {
+    let mut row = 0;
+    let row_of = |&start: &u32| {
+        while offsets[row + 1] as u32 <= start {
+            row += 1;
+        }
+        row as u32
+    };
+    starts.iter().map(row_of).collect()
+}
+
+fn without_hidden_bytes(text: &StringArray) -> ArrayRef {
+    let mut clean = StringBuilder::with_capacity(text.len(), text.value_data().len());
+    text.iter().for_each(|row| clean.append_option(row));
+    Arc::new(clean.finish())
+}
+
+fn lower_case(text: &StringArray) -> ArrayRef {
+    let mut lower = StringBuilder::with_capacity(text.len(), text.value_data().len());
+    if text.is_ascii() {
+        let bytes = text.value_data().to_ascii_lowercase();
+        let (offsets, _, nulls) = text.clone().into_parts();
+        let lower = StringArray::try_new(offsets, bytes.into(), nulls);
+        return Arc::new(lower.expect("lower case of ASCII is ASCII of the same length"));
+    }
+    text.iter()
+        .for_each(|row| lower.append_option(row.map(str::to_lowercase)));
+    Arc::new(lower.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int32Array;
+    use arrow::record_batch::RecordBatch;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tokenize(rows: StringArray, mode: &str, lower: bool) -> (Vec<String>, Vec<i32>) {
+        let numbers: Int32Array = (0..i32::try_from(rows.len()).expect("small")).collect();
+        let columns: [(&str, ArrayRef); 2] = [("value", Arc::new(rows)), ("row", Arc::new(numbers))];
+        let records = RecordBatch::try_from_iter(columns).expect("columns of one length");
+        let mode = mode.parse().expect("a mode");
+        let operator = Tokenize::new("value", mode, lower, &["row"], "word", &records.schema()).expect("text");
+        let batch = operator
+            .apply(Batch::new(records, None), &Metrics::default())
+            .expect("text");
+        let records = batch.to_records().expect("the schema's types");
+        let words = records
+            .column(1)
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect();
+        (
+            words,
+            records
+                .column(0)
+                .as_primitive::<arrow::datatypes::Int32Type>()
+                .values()
+                .to_vec(),
+        )
+    }
+
+    #[track_caller]
+    fn check(mode: &str, rows: &[&str], expected: &[&str]) {
+        assert_eq!(tokenize(StringArray::from(rows.to_vec()), mode, false).0, expected);
+    }
+
+    #[test]
+    fn each_mode_separates_by_its_own_characters() {
+        let rows = ["a  b\tc\u{b}d", "e\u{a0}f,g_h;ß-é"];
+        check("ascii", &rows, &["a", "b", "c\u{b}d", "e\u{a0}f,g_h;ß-é"]);
+        check("space", &rows, &["a", "b\tc\u{b}d", "e\u{a0}f,g_h;ß-é"]);
+        check("unicode", &rows, &["a", "b", "c", "d", "e", "f,g_h;ß-é"]);
+        check("bytes:,;", &rows, &["a  b\tc\u{b}d", "e\u{a0}f", "g_h", "ß-é"]);
+        check("word", &rows, &["a", "b", "c", "d", "e", "f", "g_h", "ß", "é"]);
+    }
+
+    #[test]
+    fn two_spaces_make_two_tokens_in_every_mode() {
+        for mode in ["ascii", "space", "unicode", "word", "bytes: "] {
+            check(mode, &["a  b"], &["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn kept_columns_are_repeated_and_nulls_have_no_token() {
+        let rows = StringArray::from(vec![Some("a b"), None, Some(""), Some(" c ")]);
+        let (words, numbers) = tokenize(rows.clone(), "ascii", false);
+        assert_eq!(words, ["a", "b", "c"]);
+        assert_eq!(numbers, [0, 0, 3]);
+        assert_eq!(
+            tokenize(rows.slice(2, 2), "ascii", false),
+            (vec!["c".to_owned()], vec![1])
+        );
+    }
+
+    #[test]
+    fn lower_case_follows_unicode() {
+        let rows = StringArray::from(vec![Some("GET Ä"), None, Some("İ")]);
+        assert_eq!(tokenize(rows, "ascii", true).0, ["get", "ä", "i\u{307}"]);
+        let rows = StringArray::from(vec![Some("GET"), Some("Post")]);
+        assert_eq!(tokenize(rows, "ascii", true).0, ["get", "post"]);
+    }
+
+    #[test]
+    fn a_mode_that_is_none_is_refused_with_the_list() {
+        for mode in ["words", "bytes:", "bytes:ß"] {
+            mode.parse::<SplitMode>().expect_err("no mode");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unicode_and_word_agree_with_a_plain_split(rows in prop::collection::vec("[ab \u{a0}ß_.]{0,30}|\\PC{0,30}", 0..8)) {
+            let array = StringArray::from(rows.clone());
+            let plain: Vec<_> = rows.iter().flat_map(|row| row.split_whitespace()).collect();
+            prop_assert_eq!(tokenize(array.clone(), "unicode", false).0, plain);
+            let word = |c: char| !(c.is_alphanumeric() || c == '_');
+            let plain: Vec<_> = rows.iter().flat_map(|row| row.split(word)).filter(|word| !word.is_empty()).collect();
+            prop_assert_eq!(tokenize(array, "word", false).0, plain);
+        }
+    }
+}
