@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod batch;
+pub mod checkpoint;
 pub mod clock;
 pub mod error;
 pub mod fault;
