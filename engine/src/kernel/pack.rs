@@ -37,7 +37,6 @@ pub fn unpack(key: u128) -> [u8; 16] {
 
 /// Returns the top byte of a key: the length of a packed one.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "one byte is left after the shift")]
 pub fn length(key: u128) -> u8 {
     (key >> 120) as u8
 }

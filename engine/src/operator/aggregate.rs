@@ -442,7 +442,6 @@ fn describe(keys: &[&str], calls: &[AggregateCall]) -> String {
     format!("aggregate {} by {}", calls.join(", "), keys.join(", "))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "six bits are left after the shift")]
 fn shard_of(hash: u64) -> usize {
     (hash >> (64 - SHARD_BITS)) as usize
 }
