@@ -1,1 +1,34 @@
-//! millstream
+//! Millstream: Kafka topics of logs through a vectorized Arrow pipeline to Parquet and Kafka, exactly once.
+//!
+//! This crate is the program and a facade: [`engine`] runs pipelines, [`connectors`] are what they read and write.
+//!
+//! ```
+//! use std::num::NonZeroUsize;
+//!
+//! use millstream::connectors::file::{FileOptions, FileSource};
+//! use millstream::engine::pipeline::{Settings, Stop, Surroundings, run};
+//! use millstream::{engine, wordcount};
+//! # use millstream::connectors::console::{ConsoleOptions, ConsoleSink};
+//!
+//! # fn main() -> engine::Result<()> {
+//! let source = FileSource::new(FileOptions::new(vec!["data/dpkg.log".into()]))?;
+//! let sink = ConsoleSink::new(Box::new(std::io::sink()), ConsoleOptions::new(false));
+//! let plan = wordcount::Plan::new(wordcount::Words::default(), Box::new(source))?;
+//! let settings = Settings::bounded(NonZeroUsize::MIN);
+//! let metrics = engine::metrics::Metrics::default();
+//! let surroundings = Surroundings {
+//!     store: None,
+//!     stop: &Stop::default(),
+//!     metrics: &metrics,
+//!     clock: &engine::clock::SystemClock::default(),
+//! };
+//! run(plan.into_job(Box::new(sink)), &settings, surroundings)?;
+//! assert!(metrics.groups.get() > 0);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod cli;
+pub mod wordcount;
+
+pub use {connectors, engine};

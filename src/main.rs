@@ -1,2 +1,11 @@
 //! The `millstream` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+/// Serves librdkafka's C allocations too, which are most of what reading through it costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    millstream::cli::main()
+}

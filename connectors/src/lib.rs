@@ -1,3 +1,9 @@
 //! What Millstream reads and writes. Transports do not import each other; encoders import no transport.
 
+pub mod console;
+pub mod encode;
+pub mod file;
+pub mod generate;
 pub mod kafka;
+pub mod parquet;
+pub mod tee;

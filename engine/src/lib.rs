@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod operator;
 pub mod pipeline;
 pub mod position;
+pub mod queue;
 pub mod sink;
 pub mod source;
 

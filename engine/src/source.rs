@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::pipeline::queue::{self, Closed, Receiver, Sender};
 use crate::position::{Partition, Positions};
+use crate::queue::{self, Closed, Receiver, Sender};
 
 /// Something that can be read from a position on, again and again, with the same result.
 ///

@@ -1,3 +1,17 @@
 //! Kafka: the source and the sink on librdkafka.
 
+mod bounds;
+mod cluster;
+mod columns;
 pub mod config;
+mod ffi;
+mod health;
+mod marks;
+pub mod mock;
+pub mod options;
+mod payload;
+mod producer;
+mod reader;
+pub mod sink;
+pub mod source;
+mod watcher;

@@ -16,6 +16,9 @@ use crate::position::Epoch;
 use crate::sink::{Barrier, Recovery, Sink, Token};
 use crate::source::{self, Source, SourceState};
 
+/// When the first micro-batch ends at the latest: a user sees the first output soon, also of a long trigger.
+const FIRST_OUTPUT: Duration = Duration::from_millis(250);
+
 /// A job under way.
 pub(super) struct Driver<'a> {
     settings: &'a Settings,
@@ -32,6 +35,7 @@ pub(super) struct Driver<'a> {
     committed: (Epoch, SourceState),
     /// Whether rows were written since.
     has_output: bool,
+    /// When the next micro-batch ends.
     trigger_at: Duration,
     checkpoint_at: Option<Duration>,
 }
@@ -65,7 +69,7 @@ impl<'a> Driver<'a> {
             cursor: Cursor::new(committed.1.clone()),
             committed,
             has_output: false,
-            trigger_at: now,
+            trigger_at: now + settings.trigger.unwrap_or_default().min(FIRST_OUTPUT),
             checkpoint_at: settings.checkpoint_interval.map(|interval| now + interval),
         })
     }
@@ -145,8 +149,9 @@ impl<'a> Driver<'a> {
     fn next_deadline(&mut self) -> Option<Duration> {
         let now = self.intake.clock.monotonic();
         let trigger = self.settings.trigger.map(|interval| {
-            self.trigger_at = (self.trigger_at + interval).max(now);
-            self.trigger_at
+            let at = self.trigger_at.max(now);
+            self.trigger_at = at + interval;
+            at
         });
         match (trigger, self.checkpoint_at) {
             (Some(trigger), _) => Some(trigger),

@@ -8,7 +8,6 @@ use crossbeam_channel as channel;
 use rayon::{Scope, ThreadPool};
 
 use super::Stop;
-use super::queue::{Permit, Receiver};
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -16,6 +15,7 @@ use crate::fault;
 use crate::metrics::Metrics;
 use crate::operator::{Operator, Partial, StatefulOperator};
 use crate::position::{Partition, Positions};
+use crate::queue::{Permit, Receiver};
 use crate::sink::Sink;
 use crate::source::{Event, SourceState};
 

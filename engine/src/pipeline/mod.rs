@@ -10,7 +10,6 @@
 
 mod driver;
 mod intake;
-pub mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -88,6 +87,19 @@ impl Stop {
     /// Returns whether the run was asked to stop.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Settings {
+    /// Returns the settings of a run over an input that ends, with all output at its end.
+    pub fn bounded(threads: NonZeroUsize) -> Self {
+        Self {
+            threads,
+            trigger: None,
+            checkpoint_interval: None,
+            mode: OutputMode::Complete,
+            queue_bytes: 64 << 20,
+        }
     }
 }
 

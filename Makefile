@@ -1,0 +1,40 @@
+# `make` lists what there is to do. Every target sees to its own set-up.
+
+export CARGO_TERM_COLOR ?= auto
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint bench bench-quick clean setup setup-test
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## count words of a log in an in-process broker, live, for 15 seconds
+	@$(TARGET)/release/millstream demo
+
+build: setup ## build the program: target/release/millstream
+	@cargo build --release --locked --bin millstream
+
+test: setup-test ## run all tests against a real Kafka broker, which is fetched and started by itself
+	@scripts/fetch-kafka.sh
+	@cargo test --workspace --locked
+
+lint: setup ## check the format, clippy's lints and the documentation
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+bench: setup ## run the benchmarks
+	@cargo bench --locked --bench '*'
+
+bench-quick: setup ## run the benchmarks with few samples
+	@cargo bench --locked --bench '*' -- --quick
+
+clean: ## remove all that was built, fetched and written by tests
+	@cargo clean
+
+setup:
+	@scripts/setup.sh build
+
+setup-test:
+	@scripts/setup.sh test

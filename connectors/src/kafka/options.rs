@@ -1,0 +1,427 @@
+//! What to read of a Kafka cluster, and how the command line spells it.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono::{DateTime, NaiveDate, NaiveTime};
+use engine::{Error, Result};
+
+use super::config::Connection;
+
+/// The largest `batch_bytes_max`: Arrow's 32-bit offsets hold it together with any record that Kafka can carry.
+const BATCH_BYTES_LIMIT: usize = 512 << 20;
+
+/// What a [`KafkaSource`](super::source::KafkaSource) reads.
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    /// The cluster.
+    pub connection: Connection,
+    /// The topics' names.
+    pub topics: Vec<String>,
+    /// The consumer group whose offsets show how far the job is. The source never joins it.
+    pub group: String,
+    /// Where a first run starts.
+    pub from: Start,
+    /// Where the job ends; `None` reads on for ever.
+    pub to: Option<End>,
+    /// The columns of every batch, in this order.
+    pub columns: Vec<KafkaColumn>,
+    /// Whether records of aborted and open transactions are left out.
+    pub read_committed: bool,
+    /// What to do when records are gone that were not read yet.
+    pub on_data_loss: DataLossPolicy,
+    /// Rows of a batch at most.
+    pub batch_rows_max: usize,
+    /// Bytes of a batch after which it is sent. One record may be larger, so may then be its batch.
+    pub batch_bytes_max: usize,
+    /// Reader threads, each with a connection of its own for its share of the partitions.
+    pub readers: usize,
+    /// How often new partitions, and deleted or recreated topics, are looked for.
+    pub metadata_interval: Duration,
+}
+
+impl SourceOptions {
+    /// Returns options that read the values of `topics` from the earliest offset on, for ever.
+    pub fn new(connection: Connection, topics: Vec<String>, group: impl Into<String>) -> Self {
+        Self {
+            connection,
+            topics,
+            group: group.into(),
+            from: Start::Earliest,
+            to: None,
+            columns: vec![KafkaColumn::Value],
+            read_committed: true,
+            on_data_loss: DataLossPolicy::Fail,
+            batch_rows_max: 8192,
+            batch_bytes_max: 1 << 20,
+            readers: 1,
+            metadata_interval: Duration::from_secs(10),
+        }
+    }
+
+    /// Returns the schema of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(
+            self.columns.iter().map(|column| column.field()).collect::<Vec<_>>(),
+        ))
+    }
+
+    /// Checks what the types let through.
+    pub(super) fn check(&self) -> Result<()> {
+        let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
+        if self.topics.is_empty() {
+            return invalid("expected at least one topic");
+        }
+        if let Some(topic) = self.topics.iter().find(|topic| !is_topic_name(topic)) {
+            return Err(Error::Invalid(format!(
+                "expected a topic name of 1 to 249 letters, digits, `.`, `_` and `-`, not `{topic}`"
+            )));
+        }
+        if let Some(topic) = repeated(&self.topics) {
+            return Err(Error::Invalid(format!("the topic {topic} is named twice")));
+        }
+        if self.group.is_empty() || self.group.contains('\0') {
+            return invalid("expected the name of a consumer group");
+        }
+        if let Some(column) = repeated(&self.columns) {
+            return Err(Error::Invalid(format!("the column {} is named twice", column.name())));
+        }
+        if self.batch_rows_max == 0 || self.readers == 0 {
+            return invalid("expected at least one row a batch and one reader");
+        }
+        if !(1..=BATCH_BYTES_LIMIT).contains(&self.batch_bytes_max) {
+            return Err(Error::Invalid(format!(
+                "expected 1 to {BATCH_BYTES_LIMIT} bytes a batch, not {}",
+                self.batch_bytes_max
+            )));
+        }
+        check_times(&self.from, self.to.as_ref())
+    }
+}
+
+/// Where a first run starts, in each partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The first record that is still there.
+    Earliest,
+    /// After the last record there is at the start.
+    Latest,
+    /// The group's committed offset; the earliest where there is none.
+    Committed,
+    /// The first record of this time or later, in milliseconds since 1970; the end where there is none.
+    Time(i64),
+    /// As [`Time`](Self::Time), counted back from the start of the run.
+    Ago(Duration),
+    /// These offsets; every partition is named.
+    Offsets(PartitionOffsets),
+}
+
+/// Where a bounded job ends, in each partition: before this offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After the last record there is at the start (of those that are committed, if only such are read).
+    Latest,
+    /// Before the first record of this time or later, in milliseconds since 1970; as latest where there is none.
+    Time(i64),
+    /// As [`Time`](Self::Time), counted back from the start of the run.
+    Ago(Duration),
+    /// These offsets; every partition is named.
+    Offsets(PartitionOffsets),
+}
+
+/// An offset for each partition. A key without a topic stands for the only topic.
+pub type PartitionOffsets = BTreeMap<(Option<String>, i32), i64>;
+
+/// What to do when records are gone that were not read yet: aged out, or their topic recreated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DataLossPolicy {
+    /// Stop, naming the ranges.
+    #[default]
+    Fail,
+    /// Warn, naming the ranges, and go on at the first offset that exists.
+    Skip,
+    /// Warn, naming the ranges, and start the partition again where a first run would.
+    Reset,
+}
+
+/// A column that a record can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KafkaColumn {
+    /// The topic: dictionary of UTF-8.
+    Topic,
+    /// The partition's number: Int32.
+    Partition,
+    /// The offset: Int64.
+    Offset,
+    /// The record's time: microseconds in UTC, null if there is none. Kafka keeps milliseconds.
+    Timestamp,
+    /// Who set the time: `create` (the producer) or `log_append` (the broker); null if there is none.
+    TimestampType,
+    /// The key: Binary, null if there is none.
+    Key,
+    /// The headers: a list of key (UTF-8) and value (Binary, may be null), in order, keys may repeat.
+    Headers,
+    /// The value: Binary, null for a tombstone.
+    Value,
+}
+
+impl KafkaColumn {
+    /// Every column, in the order of a record's description.
+    pub const ALL: &'static [Self] = &[
+        Self::Topic,
+        Self::Partition,
+        Self::Offset,
+        Self::Timestamp,
+        Self::TimestampType,
+        Self::Key,
+        Self::Headers,
+        Self::Value,
+    ];
+
+    /// Returns the column's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Partition => "partition",
+            Self::Offset => "offset",
+            Self::Timestamp => "timestamp",
+            Self::TimestampType => "timestamp_type",
+            Self::Key => "key",
+            Self::Headers => "headers",
+            Self::Value => "value",
+        }
+    }
+
+    /// Returns the column's name and Arrow type.
+    pub fn field(self) -> Field {
+        let dictionary = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let (data_type, nullable) = match self {
+            Self::Topic => (dictionary(), false),
+            Self::Partition => (DataType::Int32, false),
+            Self::Offset => (DataType::Int64, false),
+            Self::Timestamp => (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+            Self::TimestampType => (dictionary(), true),
+            Self::Key | Self::Value => (DataType::Binary, true),
+            Self::Headers => (DataType::List(Arc::new(super::columns::header_field())), false),
+        };
+        Field::new(self.name(), data_type, nullable)
+    }
+}
+
+impl FromStr for Start {
+    type Err = Error;
+
+    /// Reads `earliest`, `latest`, `committed`, an RFC 3339 time or date (UTC), an age (`15m`, `1h`, `7d`), or
+    /// offsets (`0:120,1:4000`; with several topics `access:0:120`).
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            "committed" => Ok(Self::Committed),
+            _ => match parse_place(text) {
+                Some(Place::Time(time)) => Ok(Self::Time(time)),
+                Some(Place::Ago(age)) => Ok(Self::Ago(age)),
+                Some(Place::Offsets(offsets)) => Ok(Self::Offsets(offsets)),
+                None => Err(Error::Invalid(format!(
+                    "expected earliest, latest, committed, {PLACES}, not `{text}`"
+                ))),
+            },
+        }
+    }
+}
+
+impl FromStr for End {
+    type Err = Error;
+
+    /// Reads `latest`, or a time, age or offsets as [`Start`] does.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            _ => match parse_place(text) {
+                Some(Place::Time(time)) => Ok(Self::Time(time)),
+                Some(Place::Ago(age)) => Ok(Self::Ago(age)),
+                Some(Place::Offsets(offsets)) => Ok(Self::Offsets(offsets)),
+                None => Err(Error::Invalid(format!("expected latest, {PLACES}, not `{text}`"))),
+            },
+        }
+    }
+}
+
+impl FromStr for DataLossPolicy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "skip" => Ok(Self::Skip),
+            "reset" => Ok(Self::Reset),
+            _ => Err(Error::Invalid(format!("expected fail, skip or reset, not `{text}`"))),
+        }
+    }
+}
+
+impl FromStr for KafkaColumn {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.iter().find(|column| column.name() == text);
+        found.copied().ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|column| column.name()).collect();
+            Error::Invalid(format!("expected a column of {}, not `{text}`", names.join(", ")))
+        })
+    }
+}
+
+const PLACES: &str = "a time such as 2026-01-31T08:00:00Z or 2026-01-31, an age such as 15m, 1h or 7d, or offsets such \
+                      as 0:120,1:4000";
+
+enum Place {
+    Time(i64),
+    Ago(Duration),
+    Offsets(PartitionOffsets),
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    if let Some(time) = parse_time(text) {
+        return Some(Place::Time(time));
+    }
+    if let Some(age) = parse_age(text) {
+        return Some(Place::Ago(age));
+    }
+    parse_offsets(text).map(Place::Offsets)
+}
+
+fn parse_time(text: &str) -> Option<i64> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.timestamp_millis());
+    }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis())
+}
+
+fn parse_age(text: &str) -> Option<Duration> {
+    let unit = text.find(|character: char| !character.is_ascii_digit())?;
+    let (count, unit) = text.split_at(unit);
+    let count: u64 = count.parse().ok()?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    count.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+fn parse_offsets(text: &str) -> Option<PartitionOffsets> {
+    let mut offsets = PartitionOffsets::new();
+    for entry in text.split(',') {
+        let (place, offset) = entry.trim().rsplit_once(':')?;
+        let (topic, partition) = match place.rsplit_once(':') {
+            Some((topic, partition)) => (Some(topic.to_owned()), partition),
+            None => (None, place),
+        };
+        let (partition, offset): (u32, u64) = (partition.parse().ok()?, offset.parse().ok()?);
+        let key = (topic, i32::try_from(partition).ok()?);
+        if offsets.insert(key, i64::try_from(offset).ok()?).is_some() {
+            return None;
+        }
+    }
+    Some(offsets)
+}
+
+fn check_times(from: &Start, to: Option<&End>) -> Result<()> {
+    let reversed = match (from, to) {
+        (Start::Time(from), Some(End::Time(to))) => from > to,
+        (Start::Ago(from), Some(End::Ago(to))) => from < to,
+        _ => false,
+    };
+    if reversed {
+        return Err(Error::Invalid(format!("from is after to: {from:?} and {:?}", to)));
+    }
+    Ok(())
+}
+
+fn is_topic_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name.bytes().all(legal)
+}
+
+fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
+    let mut entries = list.iter().enumerate();
+    entries
+        .find(|(index, entry)| list[..*index].contains(entry))
+        .map(|(_, entry)| entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Start) {
+        assert_eq!(text.parse::<Start>().expect(text), expected);
+    }
+
+    #[test]
+    fn every_spelling_of_a_start_is_read() {
+        check("earliest", Start::Earliest);
+        check("latest", Start::Latest);
+        check("committed", Start::Committed);
+        check("1970-01-02", Start::Time(86_400_000));
+        check("1970-01-01T01:00:00+01:00", Start::Time(0));
+        check("15m", Start::Ago(Duration::from_secs(900)));
+        check("7d", Start::Ago(Duration::from_secs(604_800)));
+        check(
+            "0:120,1:4000",
+            Start::Offsets([((None, 0), 120), ((None, 1), 4000)].into()),
+        );
+        check(
+            "access.log:3:7",
+            Start::Offsets([((Some("access.log".to_owned()), 3), 7)].into()),
+        );
+    }
+
+    #[test]
+    fn what_is_no_start_is_refused_with_the_spellings() {
+        for text in ["", "soon", "15", "15y", "0:", "a:b", "0:-1", "0:1,0:2", "2026-13-01"] {
+            let error = text.parse::<Start>().expect_err(text).to_string();
+            assert!(
+                error.contains("expected earliest") && error.contains(&format!("`{text}`")),
+                "{error}"
+            );
+        }
+        assert!("earliest".parse::<End>().is_err(), "nothing ends at its first record");
+    }
+
+    #[test]
+    fn a_start_after_the_end_is_refused_before_anything_is_asked() {
+        let mut options = SourceOptions::new(Connection::new("localhost:1"), vec!["access".into()], "g");
+        options.from = Start::Time(2);
+        options.to = Some(End::Time(1));
+        assert!(options.check().is_err());
+        options.to = Some(End::Time(2));
+        assert!(options.check().is_ok());
+    }
+
+    #[test]
+    fn a_topic_or_column_named_twice_is_refused() {
+        let mut options = SourceOptions::new(Connection::new("localhost:1"), vec!["a".into(), "a".into()], "g");
+        assert!(options.check().is_err());
+        options.topics = vec!["a".into()];
+        options.columns = vec![KafkaColumn::Value, KafkaColumn::Value];
+        assert!(options.check().is_err());
+    }
+
+    #[test]
+    fn every_column_is_found_by_its_name() {
+        for &column in KafkaColumn::ALL {
+            assert_eq!(column.name().parse::<KafkaColumn>().expect("a name"), column);
+        }
+        assert!("payload".parse::<KafkaColumn>().is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! The watcher thread: notices partitions that are added, and topics that are deleted or recreated, while a job runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use engine::position::Partition;
+use engine::source::{Event, Intake};
+use engine::{Error, Result};
+
+use super::reader::{Assignment, Shared};
+
+/// How long one question may take; a question without an answer is asked again at the next interval.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often in a row a topic must be unknown before it counts as deleted: a broker that just started may not know it.
+const UNKNOWN_MAX: u32 = 2;
+
+/// Asks for the topics' metadata now and then.
+pub(super) struct Watcher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) intake: Intake,
+    /// The ids that the topics had at the start.
+    pub(super) ids: BTreeMap<String, String>,
+    /// The partitions that are read.
+    pub(super) known: BTreeSet<Partition>,
+    /// The readers, who take new partitions in turn; empty for a bounded job, which takes none.
+    pub(super) readers: Vec<Sender<Assignment>>,
+    /// Disconnected when the thread should end.
+    pub(super) stop: Receiver<()>,
+}
+
+impl Watcher {
+    /// Watches until the source stops, or a topic is gone, which is sent as an event.
+    pub(super) fn run(mut self) {
+        let interval = self.shared.options.metadata_interval;
+        let mut unknown = BTreeMap::new();
+        while self.stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            if self.intake.is_closed() || self.shared.stopping.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Err(error) = self.look(&mut unknown) {
+                // A closed intake no longer needs to know.
+                let _ = self.intake.send(Event::Failed(error));
+                return;
+            }
+        }
+    }
+
+    fn look(&mut self, unknown: &mut BTreeMap<String, u32>) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        for topic in &shared.options.topics {
+            let count = match shared.cluster.partition_count(topic, PATIENCE) {
+                Ok(count) => count,
+                Err(error) => {
+                    // The readers say when the brokers are away.
+                    tracing::debug!(topic, %error, "no metadata");
+                    return Ok(());
+                }
+            };
+            let Some(count) = count else {
+                let times = unknown.entry(topic.clone()).or_default();
+                *times += 1;
+                if *times >= UNKNOWN_MAX {
+                    return Err(gone(topic, "the topic was deleted while it was read".to_owned()));
+                }
+                continue;
+            };
+            unknown.remove(topic);
+            self.add(topic, count)?;
+        }
+        self.compare_ids(&shared)
+    }
+
+    fn compare_ids(&self, shared: &Shared) -> Result<()> {
+        let now = shared.cluster.ids(&shared.options.topics, PATIENCE);
+        for (topic, was) in &self.ids {
+            if let Some(is) = now.get(topic).filter(|&is| is != was) {
+                let problem =
+                    format!("the topic was deleted and created again while it was read: its id was {was} and is {is}");
+                return Err(gone(topic, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the partitions of `topic` that are new to the readers, after the driver knows of them.
+    fn add(&mut self, topic: &str, count: i32) -> Result<()> {
+        if self.readers.is_empty() {
+            return Ok(());
+        }
+        let partitions = (0..count).map(|index| Partition::new(topic, index));
+        let new: Vec<Partition> = partitions.filter(|partition| !self.known.contains(partition)).collect();
+        let spans = match self.shared.cluster.spans(&new, PATIENCE) {
+            Ok(spans) => spans,
+            Err(error) => {
+                tracing::debug!(topic, %error, "no offsets of new partitions");
+                return Ok(());
+            }
+        };
+        for (partition, span) in spans {
+            let position = span.low;
+            tracing::info!(%partition, position, "a partition was added");
+            let reader = &self.readers[self.known.len() % self.readers.len()];
+            let added = Event::Added {
+                partition: partition.clone(),
+                position,
+            };
+            if self.intake.send(added).is_err() {
+                return Ok(());
+            }
+            // A reader that ended takes no more, and has said why.
+            let _ = reader.send(Assignment {
+                partition: partition.clone(),
+                position,
+                end: None,
+            });
+            self.known.insert(partition);
+        }
+        Ok(())
+    }
+}
+
+fn gone(topic: &str, problem: String) -> Error {
+    Error::Source {
+        input: format!("topic {topic}"),
+        problem,
+    }
+}

@@ -1,0 +1,91 @@
+//! The command line: one file a verb. Data goes to the standard output, everything else to the standard error.
+
+mod demo;
+mod exit;
+mod generate;
+mod kafka;
+mod launch;
+mod progress;
+mod replay;
+mod value;
+mod wordcount;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use exit::Exit;
+
+/// Counts, filters and archives the logs of Kafka topics: batch by batch, exactly once.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, arg_required_else_help = true, after_help = exit::TABLE)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Say more on the standard error; twice: also what librdkafka does
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+/// The verbs: one line each.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Demo(demo::Demo),
+    Wordcount(wordcount::Wordcount),
+    Replay(replay::Replay),
+    Generate(generate::Generate),
+}
+
+impl Verb {
+    fn run(self, output: launch::Output) -> Result<Exit, engine::Error> {
+        match self {
+            Self::Demo(demo) => demo.run(output),
+            Self::Wordcount(wordcount) => wordcount.run(output),
+            Self::Replay(replay) => replay.run(output),
+            Self::Generate(generate) => generate.run(output),
+        }
+    }
+}
+
+/// Returns the command line's definition, for completions and for tests of the documentation.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::command()
+        .try_get_matches()
+        .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches))
+    {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    start_log(arguments.verbose, arguments.quiet);
+    let output = launch::Output { quiet: arguments.quiet };
+    match arguments.verb.run(output) {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(&error).into(),
+    }
+}
+
+fn start_log(verbose: u8, quiet: bool) {
+    let default = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info,librdkafka=warn,rdkafka=warn",
+        (false, _) => "debug",
+    };
+    let filter = EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

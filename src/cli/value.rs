@@ -1,0 +1,88 @@
+//! Values of options as people write them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a word count goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Out {
+    Console,
+    Parquet(PathBuf),
+    Kafka(String),
+}
+
+/// Reads `1s`, `500ms`, `2m 30s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let bare = text.parse::<f64>().is_ok();
+    match humantime::parse_duration(text) {
+        Ok(duration) => Ok(duration),
+        Err(_) if bare && text != "0" => Err(format!("`{text}` needs a unit, as in `{text}s` or `{text}ms`")),
+        Err(_) if text == "0" => Ok(Duration::ZERO),
+        Err(error) => Err(format!("{error}; expected a duration such as 1s, 500ms or 5m")),
+    }
+}
+
+/// Reads `128MiB`, `1GB`, or a number of bytes.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let split = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit.trim() {
+        "" | "B" => 1,
+        "KB" | "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(format!("expected bytes such as 128MiB or 1GB, not `{text}`")),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("expected bytes such as 128MiB or 1GB, not `{text}`"))?;
+    number
+        .checked_mul(scale)
+        .ok_or_else(|| format!("`{text}` is too large"))
+}
+
+/// Reads `console`, `parquet:DIR` or `kafka:TOPIC`.
+pub(super) fn out(text: &str) -> Result<Out, String> {
+    match text.split_once(':') {
+        None if text == "console" => Ok(Out::Console),
+        Some(("parquet", dir)) if !dir.is_empty() => Ok(Out::Parquet(dir.into())),
+        Some(("kafka", topic)) if !topic.is_empty() => Ok(Out::Kafka(topic.to_owned())),
+        _ => Err("expected console, parquet:DIR or kafka:TOPIC".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_read_as_people_write_them() {
+        assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(
+            duration("5").expect_err("no unit"),
+            "`5` needs a unit, as in `5s` or `5ms`"
+        );
+        assert_eq!(bytes("128MiB"), Ok(128 << 20));
+        assert_eq!(bytes("12"), Ok(12));
+        for text in ["MiB", "1.5GB", "3 apples", "99999999999GiB"] {
+            bytes(text).expect_err("no size");
+        }
+    }
+
+    #[test]
+    fn an_output_has_a_kind_and_a_place() {
+        assert_eq!(out("console"), Ok(Out::Console));
+        assert_eq!(out("parquet:out/a:b"), Ok(Out::Parquet("out/a:b".into())));
+        assert_eq!(out("kafka:counts"), Ok(Out::Kafka("counts".to_owned())));
+        for text in ["kafka:", "parquet", "csv:out", "console:x"] {
+            out(text).expect_err("no output");
+        }
+    }
+}
