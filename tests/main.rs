@@ -4,4 +4,5 @@ mod harness;
 
 mod broker;
 mod data;
+mod golden;
 mod tidy;

@@ -6,4 +6,5 @@ pub mod file;
 pub mod generate;
 pub mod kafka;
 pub mod parquet;
+pub mod registry;
 pub mod tee;

@@ -16,8 +16,9 @@
 //!
 //! With [`Delivery::AtLeastOnce`] records are visible at once; a crash may repeat those since the last checkpoint.
 //!
-//! Records without a key keep the order of their partition: rows that were read from partition P go to partition P modulo
-//! the number of output partitions. Records with a key go where Java's producers put them (murmur2).
+//! Records without a key keep the order of their partition: rows that were read from partition P of a topic go to
+//! partition P modulo the number of output partitions; rows of other sources go to any, some milliseconds' worth at a
+//! time. Records with a key go where Java's producers put them (murmur2).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -245,8 +246,9 @@ impl KafkaSink {
         let records = batch.to_records()?;
         let keys = self.key.encode(&records)?;
         let values = self.value.encode(&records)?;
+        let keeps_order = self.options.key.is_empty() && !self.options.source_topics.is_empty();
         let partition = match batch.origin() {
-            Some(origin) if self.options.key.is_empty() => Some(origin.partition.index.rem_euclid(running.partitions)),
+            Some(origin) if keeps_order => Some(origin.partition.index.rem_euclid(running.partitions)),
             _ => None,
         };
         for row in 0..records.num_rows() {

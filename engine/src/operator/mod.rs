@@ -5,6 +5,7 @@ pub mod expression;
 pub mod filter;
 mod journal;
 pub mod project;
+pub mod registry;
 pub mod text;
 pub mod tokenize;
 

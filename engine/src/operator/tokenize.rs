@@ -38,6 +38,7 @@ pub enum SplitMode {
 /// Makes a row of every token of one text column.
 #[derive(Debug)]
 pub struct Tokenize {
+    name: String,
     column: usize,
     mode: SplitMode,
     lower: bool,
@@ -68,6 +69,7 @@ impl Tokenize {
         let mut fields: Vec<_> = kept.iter().map(|&index| schema.field(index).clone()).collect();
         fields.push(Field::new(token, DataType::Utf8, false));
         Ok(Self {
+            name: name.to_owned(),
             column,
             ascii: mode.ascii_separators(),
             mode,
@@ -127,7 +129,17 @@ impl Tokenize {
 impl Operator for Tokenize {
     fn describe(&self) -> String {
         let case = if self.lower { " lower" } else { "" };
-        format!("tokenize {}{case}", self.mode)
+        let fields = self.schema.fields();
+        let kept: Vec<_> = fields[..self.kept.len()]
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        let kept = if kept.is_empty() {
+            String::new()
+        } else {
+            format!(" keep {}", kept.join(", "))
+        };
+        format!("tokenize {} {}{case}{kept}", self.name, self.mode)
     }
 
     fn schema(&self) -> SchemaRef {

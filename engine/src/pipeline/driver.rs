@@ -19,6 +19,10 @@ use crate::source::{self, Source, SourceState};
 /// When the first micro-batch ends at the latest: a user sees the first output soon, also of a long trigger.
 const FIRST_OUTPUT: Duration = Duration::from_millis(250);
 
+/// How long a job without input goes without an epoch: Kafka forgets a group's offsets after seven days of silence, and
+/// with them which epoch was committed.
+const SILENCE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// A job under way.
 pub(super) struct Driver<'a> {
     settings: &'a Settings,
@@ -35,6 +39,7 @@ pub(super) struct Driver<'a> {
     committed: (Epoch, SourceState),
     /// Whether rows were written since.
     has_output: bool,
+    committed_at: Duration,
     /// When the next micro-batch ends.
     trigger_at: Duration,
     checkpoint_at: Option<Duration>,
@@ -69,6 +74,7 @@ impl<'a> Driver<'a> {
             cursor: Cursor::new(committed.1.clone()),
             committed,
             has_output: false,
+            committed_at: now,
             trigger_at: now + settings.trigger.unwrap_or_default().min(FIRST_OUTPUT),
             checkpoint_at: settings.checkpoint_interval.map(|interval| now + interval),
         })
@@ -165,8 +171,11 @@ impl<'a> Driver<'a> {
 
     /// Ends the epoch, if anything happened in it.
     fn end_epoch(&mut self) -> Result<()> {
-        if self.has_output || self.cursor.state != self.committed.1 {
+        let now = self.intake.clock.monotonic();
+        let silent = now.saturating_sub(self.committed_at) >= SILENCE_MAX;
+        if self.has_output || silent || self.cursor.state != self.committed.1 {
             self.barrier()?;
+            self.committed_at = now;
         }
         let now = self.intake.clock.monotonic();
         self.checkpoint_at = self.settings.checkpoint_interval.map(|interval| now + interval);

@@ -23,6 +23,9 @@ use crate::source::{Event, SourceState};
 /// for twenty wake-ups a second of an idle job.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
+/// How long a micro-batch that starts after its deadline collects: with a trigger of zero each would be a single batch.
+const LINGER: Duration = Duration::from_millis(2);
+
 /// Where the run is in its input.
 #[derive(Debug)]
 pub(super) struct Cursor {
@@ -44,6 +47,27 @@ pub(super) struct Intake<'a> {
     pub(super) receiver: Receiver<Event>,
     pub(super) clock: &'a dyn Clock,
     pub(super) stop: &'a Stop,
+}
+
+/// The end of a micro-batch.
+struct Until {
+    deadline: Option<Duration>,
+    has_begun: bool,
+}
+
+impl Until {
+    fn new(deadline: Option<Duration>) -> Self {
+        Self {
+            deadline,
+            has_begun: false,
+        }
+    }
+
+    fn begin(&mut self, now: Duration) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.deadline = self.deadline.map(|deadline| deadline.max(now + LINGER));
+        }
+    }
 }
 
 /// Output on its way, in the order of the input.
@@ -145,18 +169,33 @@ impl Workers {
 }
 
 impl Intake<'_> {
-    /// Returns the next event before `deadline`; `None` when the time is up or the run is to stop.
-    fn next(&self, deadline: Option<Duration>) -> Option<(Event, Permit)> {
+    /// Returns the next event before the micro-batch's deadline; `None` when the time is up or the run is to stop.
+    /// A micro-batch that has nothing yet waits a little longer for its first event, so that an idle job with a trigger of
+    /// zero does not spin.
+    fn next(&self, until: &mut Until) -> Option<(Event, Permit)> {
         loop {
             if self.stop.is_raised() {
                 return None;
             }
-            let left = deadline.map_or(STOP_CHECK, |deadline| deadline.saturating_sub(self.clock.monotonic()));
-            if left.is_zero() {
+            let now = self.clock.monotonic();
+            let left = until
+                .deadline
+                .map_or(STOP_CHECK, |deadline| deadline.saturating_sub(now));
+            if left.is_zero() && until.has_begun {
                 return None;
             }
-            if let Some(delivery) = self.receiver.receive(left.min(STOP_CHECK)) {
-                return Some(delivery);
+            let wait = if left.is_zero() {
+                STOP_CHECK
+            } else {
+                left.min(STOP_CHECK)
+            };
+            match self.receiver.receive(wait) {
+                Some(delivery) => {
+                    until.begin(self.clock.monotonic());
+                    return Some(delivery);
+                }
+                None if left.is_zero() => return None,
+                None => {}
             }
         }
     }
@@ -172,9 +211,10 @@ impl Intake<'_> {
         metrics: &Metrics,
     ) -> Result<u64> {
         let mut rows = 0;
+        let mut until = Until::new(deadline);
         let taken = pool.in_place_scope(|scope| {
             while !cursor.is_at_end() {
-                let Some((event, permit)) = self.next(deadline) else {
+                let Some((event, permit)) = self.next(&mut until) else {
                     break;
                 };
                 if let Some(batch) = cursor.follow(event, metrics)? {
@@ -203,11 +243,12 @@ impl Intake<'_> {
         metrics: &Metrics,
     ) -> Result<u64> {
         let mut rows = 0;
+        let mut until = Until::new(deadline);
         let mut output = Output { sink, metrics };
         pool.in_place_scope(|scope| {
             let mut pending = Pending::new();
             while !cursor.is_at_end() {
-                let Some((event, permit)) = self.next_or_write(deadline, &mut pending, &mut output)? else {
+                let Some((event, permit)) = self.next_or_write(&mut until, &mut pending, &mut output)? else {
                     break;
                 };
                 if let Some(batch) = cursor.follow(event, metrics)? {
@@ -228,7 +269,7 @@ impl Intake<'_> {
     /// Returns the next event. While none is there, finished output is written.
     fn next_or_write(
         &self,
-        deadline: Option<Duration>,
+        until: &mut Until,
         pending: &mut Pending,
         output: &mut Output<'_>,
     ) -> Result<Option<(Event, Permit)>> {
@@ -239,7 +280,7 @@ impl Intake<'_> {
             }
             output.write_when_ready(front)?;
         }
-        Ok(self.next(deadline))
+        Ok(self.next(until))
     }
 }
 
