@@ -5,4 +5,5 @@ mod harness;
 mod broker;
 mod data;
 mod golden;
+mod readme;
 mod tidy;
