@@ -71,6 +71,9 @@ pub(super) struct Replay {
     /// Bytes of a file on disk, about, at most
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = value::bytes)]
     file_bytes: u64,
+    /// How long a file takes rows at most
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    file_age: Option<Duration>,
     /// How often files are closed and become visible
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value::duration)]
     checkpoint_interval: Duration,
@@ -94,6 +97,7 @@ impl Replay {
         options.compression = self.compression;
         options.file_rows_max = self.file_rows;
         options.file_bytes_max = Some(self.file_bytes);
+        options.file_age_max = self.file_age;
         let sink = ParquetSink::new(options)?;
         let launch = Launch {
             job: Job {

@@ -203,7 +203,7 @@ impl Wordcount {
                     DeliveryArgument::ExactlyOnce => Delivery::ExactlyOnce,
                     DeliveryArgument::AtLeastOnce => Delivery::AtLeastOnce,
                 };
-                Ok(Box::new(KafkaSink::new(SinkOptions {
+                let options = SinkOptions {
                     connection,
                     topic: topic.clone(),
                     group: self.group_name(),
@@ -212,8 +212,24 @@ impl Wordcount {
                     delivery,
                     source_topics: self.topics.clone(),
                     schema,
-                })?))
+                };
+                self.check_epoch(&options)?;
+                Ok(Box::new(KafkaSink::new(options)?))
             }
+        }
+    }
+
+    /// An epoch is one transaction, which the broker ends when it is open for too long.
+    fn check_epoch(&self, options: &SinkOptions) -> Result<()> {
+        let epoch = self.checkpoint_interval.max(self.every.unwrap_or_default());
+        match options.transaction_timeout() {
+            Some(timeout) if epoch >= timeout => Err(Error::Invalid(format!(
+                "an epoch of {} does not fit a transaction of {}: lower --checkpoint-interval or --every, or set \
+                 transaction.timeout.ms in the properties file",
+                humantime::format_duration(epoch),
+                humantime::format_duration(timeout)
+            ))),
+            _ => Ok(()),
         }
     }
 

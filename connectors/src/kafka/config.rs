@@ -64,6 +64,11 @@ impl Connection {
         &self.brokers
     }
 
+    /// Returns a setting of the properties file.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties.get(name).map(String::as_str)
+    }
+
     /// Returns the settings for a librdkafka client, those of the properties file last.
     pub fn client_config(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -38,7 +38,7 @@ use super::ffi::drop_within;
 use super::health::{Context, Health};
 use super::marks::{self, Committed, Mark};
 use super::payload::Payload;
-use super::producer::{COORDINATOR_TIME, Producer, invalid_settings};
+use super::producer::{COORDINATOR_TIME, Producer, TRANSACTION_TIMEOUT_MS, invalid_settings};
 
 /// Rows between two looks at the delivery reports.
 const SERVE_ROWS: usize = 1024;
@@ -115,6 +115,18 @@ struct Running {
 struct TokenContent {
     epoch: Epoch,
     topic: String,
+}
+
+impl SinkOptions {
+    /// Returns how long a transaction may stay open, if there are any: an epoch must be shorter.
+    pub fn transaction_timeout(&self) -> Option<Duration> {
+        let set = self
+            .connection
+            .property("transaction.timeout.ms")
+            .and_then(|text| text.parse().ok());
+        let timeout = Duration::from_millis(set.unwrap_or(TRANSACTION_TIMEOUT_MS));
+        (self.delivery == Delivery::ExactlyOnce).then_some(timeout)
+    }
 }
 
 impl KafkaSink {

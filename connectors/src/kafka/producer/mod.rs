@@ -53,7 +53,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const SERVE_TIME: Duration = Duration::from_millis(1);
 
 /// The broker ends a transaction that is open for longer, so the checkpoint interval must be shorter.
-const TRANSACTION_TIMEOUT_MS: u64 = 60_000;
+pub(super) const TRANSACTION_TIMEOUT_MS: u64 = 60_000;
 
 /// What both deliveries set, before the properties file.
 ///
