@@ -17,6 +17,7 @@ build: setup ## build the program: target/release/millstream
 
 test: setup-test ## run all tests against a real Kafka broker, which is fetched and started by itself
 	@scripts/fetch-kafka.sh
+	@scripts/fetch-duckdb.sh
 	@cargo test --workspace --locked
 
 lint: setup ## check the format, clippy's lints and the documentation
@@ -24,11 +25,17 @@ lint: setup ## check the format, clippy's lints and the documentation
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-bench: setup ## run the benchmarks
-	@cargo bench --locked --bench '*'
+bench: setup-test ## run the benchmarks, in processor time; the table at the end is the README's
+	@scripts/fetch-kafka.sh
+	@scripts/fetch-duckdb.sh
+	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka
+	@cargo bench --locked --bench figures
 
-bench-quick: setup ## run the benchmarks with few samples
-	@cargo bench --locked --bench '*' -- --quick
+bench-quick: setup-test ## run the benchmarks with less input and few samples
+	@scripts/fetch-kafka.sh
+	@scripts/fetch-duckdb.sh
+	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka -- --quick
+	@cargo bench --locked --bench figures -- --quick
 
 clean: ## remove all that was built, fetched and written by tests
 	@cargo clean

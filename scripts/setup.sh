@@ -52,6 +52,8 @@ find_missing() {
     if [ "$1" = test ]; then
         need openssl command -v openssl
         need maven command -v mvn
+        need python3 command -v python3
+        need python3-pip python3 -m pip --version
         if ! has_java; then missing+=("$(java_package)"); fi
     fi
 }

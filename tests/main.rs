@@ -2,8 +2,16 @@
 
 mod harness;
 
+mod bad_input;
+mod bounds;
 mod broker;
+mod checkpoints;
+mod cli;
 mod data;
+mod data_loss;
+mod exactly_once;
+mod formats;
 mod golden;
 mod readme;
+mod security;
 mod tidy;

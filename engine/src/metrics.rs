@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::position::Positions;
+use crate::position::{Partition, Positions};
 
 /// The counters of one run. All are totals since the start of the run.
 #[derive(Debug, Default)]
@@ -59,6 +59,11 @@ impl Metrics {
     /// Records the positions that the run has reached.
     pub fn set_positions(&self, positions: &Positions) {
         lock(&self.positions).clone_from(positions);
+    }
+
+    /// Records that the run has reached `offset` in `partition`, for those who watch between two micro-batches.
+    pub fn advance(&self, partition: &Partition, offset: i64) {
+        lock(&self.positions).advance(partition, offset);
     }
 
     /// Returns the positions that the run has reached.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use connectors::console::{ConsoleOptions, ConsoleSink};
 use connectors::generate::{GenerateOptions, GenerateSource, Shape};
 use connectors::kafka::sink::{Delivery, KafkaSink, SinkOptions, ValueFormat};
@@ -19,6 +19,7 @@ use super::Exit;
 use super::kafka::ConnectionArguments;
 use super::launch::{Launch, Output};
 use super::progress::Progress;
+use super::value;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,13 +29,13 @@ Examples:
 
 /// Make log lines: to the standard output, a file or a topic; the same for the same seed
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(ArgGroup::new("amount").args(["lines", "rate"]).required(true).multiple(true)))]
 pub(super) struct Generate {
     /// Lines to make
-    #[arg(long, short = 'n', value_name = "N", required_unless_present = "rate")]
+    #[arg(long, short = 'n', value_name = "N", value_parser = value::count)]
     lines: Option<u64>,
     /// Lines a second; without --lines it goes on until Ctrl-C
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = value::rate, allow_negative_numbers = true)]
     rate: Option<f64>,
     /// Another seed makes other lines
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -80,9 +81,7 @@ impl Generate {
                 aggregate: None,
             },
             checkpoint: None,
-            progress: (!output.quiet && !to_stdout).then(|| Progress {
-                title: "generate".to_owned(),
-            }),
+            progress: (!output.quiet && !to_stdout).then(|| Progress::new("generate")),
             bounded: false,
             metrics: Arc::default(),
         };

@@ -11,7 +11,7 @@ use engine::pipeline::{Job, Outcome, Settings, Stop, Surroundings};
 use engine::{Error, Result};
 
 use super::Exit;
-use super::progress::Progress;
+use super::progress::{self, Progress};
 
 /// How much the program says.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,7 @@ impl Launch<'_> {
             Some(dir) => Some(Box::new(LocalStore::open(dir, self.job.parts())?) as Box<dyn Store>),
             None => None,
         };
+        let is_resumed = store.as_ref().is_some_and(|store| !store.candidates().is_empty());
         let surroundings = Surroundings {
             store,
             stop: &stop,
@@ -53,6 +54,10 @@ impl Launch<'_> {
             Outcome::Stopped if self.bounded => {
                 say_resumable(self.checkpoint);
                 Exit::Resumable
+            }
+            Outcome::Finished if is_resumed && self.metrics.rows_in.get() == 0 => {
+                say_nothing_left(self.checkpoint);
+                Exit::Done
             }
             Outcome::Finished | Outcome::Stopped => Exit::Done,
         })
@@ -75,13 +80,25 @@ pub(super) fn stop_on_signal() -> Result<Arc<Stop>> {
     let raised = Arc::clone(&stop);
     let handler = move || {
         if raised.is_raised() {
+            progress::clear();
+            eprintln!("millstream: stopped at once; what was not committed will be done again");
             std::process::exit(i32::from(Exit::Resumable as u8));
         }
-        eprintln!("millstream: stopping after this epoch; once more to stop at once");
+        progress::say("millstream: stopping after this epoch; once more to stop at once");
         raised.raise();
     };
     ctrlc::set_handler(handler).map_err(|error| Error::Invalid(format!("cannot handle stop signals: {error}")))?;
     Ok(stop)
+}
+
+/// Where a run ends is fixed when it is given that end, so that asking again does not go further.
+fn say_nothing_left(checkpoint: Option<&Path>) {
+    if let Some(dir) = checkpoint {
+        eprintln!(
+            "millstream: nothing left to do: the run kept in {} has reached its end; it goes on when it is given another one",
+            dir.display()
+        );
+    }
 }
 
 fn say_resumable(checkpoint: Option<&Path>) {

@@ -18,6 +18,9 @@ use tracing_subscriber::EnvFilter;
 
 pub use exit::Exit;
 
+/// Where the options that every verb has stand in its help: after its own.
+const GLOBAL: usize = 900;
+
 /// Counts, filters and archives the logs of Kafka topics: batch by batch, exactly once.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110, arg_required_else_help = true, after_help = exit::TABLE)]
@@ -25,10 +28,10 @@ struct Arguments {
     #[command(subcommand)]
     verb: Verb,
     /// Say more on the standard error; twice: also what librdkafka does
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, display_order = GLOBAL, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Say nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = GLOBAL)]
     quiet: bool,
 }
 
@@ -84,7 +87,7 @@ fn start_log(verbose: u8, quiet: bool) {
     let filter = EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| progress::Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

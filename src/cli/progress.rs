@@ -1,8 +1,11 @@
 //! What long work shows: a bar on a terminal, a line every ten seconds elsewhere.
+//!
+//! While the bar is there, everything else that goes to the standard error is written above it, through [`Stderr`] or
+//! [`say`].
 
-use std::io::IsTerminal;
-use std::sync::Arc;
+use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,10 +18,14 @@ const DRAW_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a line is written where no one watches.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The bar that is on the terminal, if any.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
 /// The work's name, as the progress shows it.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
-    pub(super) title: String,
+    title: String,
+    is_live: bool,
 }
 
 /// Progress being shown by a thread of its own.
@@ -27,12 +34,28 @@ pub(super) struct Running {
     thread: JoinHandle<()>,
 }
 
+/// The standard error, above the bar.
+pub(super) struct Stderr;
+
 impl Progress {
+    /// Returns the progress of `title`.
+    pub(super) fn new(title: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            is_live: true,
+        }
+    }
+
+    /// Shows only the totals at the end.
+    pub(super) fn at_the_end(self) -> Self {
+        Self { is_live: false, ..self }
+    }
+
     /// Shows `metrics` until [`Running::finish`].
     pub(super) fn start(self, metrics: Arc<Metrics>) -> Running {
         let (stop, stopped) = mpsc::channel();
         let show = move || {
-            let view = View::new(self.title);
+            let view = View::new(self);
             loop {
                 match stopped.recv_timeout(view.interval()) {
                     Err(RecvTimeoutError::Timeout) => view.show(&metrics),
@@ -55,69 +78,106 @@ impl Running {
     }
 }
 
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &*bar() {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Writes a line to the standard error.
+pub(super) fn say(line: &str) {
+    // Who closed the standard error does not want to know.
+    let _ = Stderr.write_all(format!("{line}\n").as_bytes());
+}
+
+/// Removes the bar, for a program that is about to end.
+pub(super) fn clear() {
+    if let Some(bar) = bar().take() {
+        bar.finish_and_clear();
+    }
+}
+
 struct View {
     title: String,
     start: Instant,
-    bar: Option<ProgressBar>,
+    is_live: bool,
+    is_terminal: bool,
 }
 
 impl View {
-    fn new(title: String) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3}% {msg}");
-            let style = style.expect("the template is valid").progress_chars("=> ");
-            ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style)
-        });
-        if let Some(bar) = &bar {
-            bar.set_prefix(title.clone());
-        }
+    fn new(progress: Progress) -> Self {
         Self {
-            title,
+            title: progress.title,
             start: Instant::now(),
-            bar,
+            is_live: progress.is_live,
+            is_terminal: io::stderr().is_terminal(),
         }
     }
 
     fn interval(&self) -> Duration {
-        if self.bar.is_some() {
-            DRAW_INTERVAL
-        } else {
-            LINE_INTERVAL
-        }
+        if self.is_terminal { DRAW_INTERVAL } else { LINE_INTERVAL }
     }
 
     fn show(&self, metrics: &Metrics) {
-        let text = self.text(metrics);
-        match &self.bar {
-            Some(bar) => {
-                if let Some((done, all)) = metrics.share_done() {
-                    bar.set_length(all);
-                    bar.set_position(done);
-                }
-                bar.set_message(text);
-            }
-            None => {
-                let share = metrics.share_done().map(|share| format!("{:.1}%  ", percent(share)));
-                eprintln!("{}: {}{text}", self.title, share.unwrap_or_default());
-            }
+        if !self.is_live {
+            return;
+        }
+        let (text, share) = (self.text(metrics), metrics.share_done());
+        if self.is_terminal {
+            self.draw(text, share);
+        } else {
+            let share = share.map(|share| format!("{:.1}%  ", percent(share)));
+            say(&format!("{}: {}{text}", self.title, share.unwrap_or_default()));
+        }
+    }
+
+    /// Draws the bar; work without an end has none, only numbers.
+    fn draw(&self, text: String, share: Option<(u64, u64)>) {
+        let mut bar = bar();
+        let bar = bar.get_or_insert_with(|| {
+            let template = match share {
+                Some(_) => "{prefix} [{bar:30}] {percent:>3}% {msg}",
+                None => "{prefix}: {msg}",
+            };
+            let style = ProgressStyle::with_template(template).expect("the template is valid");
+            let bar = ProgressBar::with_draw_target(share.map(|(_, all)| all), ProgressDrawTarget::hidden());
+            bar.with_style(style.progress_chars("=> "))
+                .with_prefix(self.title.clone())
+        });
+        if let Some((done, all)) = share {
+            bar.set_length(all);
+            bar.set_position(done);
+        }
+        bar.set_message(text);
+        // Shown for the first time when all of it is set.
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.tick();
         }
     }
 
     fn finish(&self, metrics: &Metrics, done: bool) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        clear();
         if done {
             let seconds = self.start.elapsed().as_secs_f64();
             let (rows, bytes) = (metrics.rows_in.get(), metrics.bytes_in.get());
-            let mut text = format!("{} rows, {} in {seconds:.1} s", HumanCount(rows), HumanBytes(bytes));
-            let repaired = metrics.rows_repaired.get();
-            if repaired > 0 {
-                text.push_str(&format!(
-                    "; {repaired} rows were not UTF-8 and were repaired with U+FFFD"
-                ));
+            let mut text = format!("{}, {} in {seconds:.1} s", rows_of(rows), HumanBytes(bytes));
+            match metrics.rows_repaired.get() {
+                0 => {}
+                1 => text.push_str("; 1 row was not UTF-8 and was repaired with U+FFFD"),
+                repaired => text.push_str(&format!(
+                    "; {} were not UTF-8 and were repaired with U+FFFD",
+                    rows_of(repaired)
+                )),
             }
-            eprintln!("{}: {text}", self.title);
+            say(&format!("{}: {text}", self.title));
         }
     }
 
@@ -132,11 +192,7 @@ impl View {
         let rate = |total: u64| (total as f64 / seconds) as u64;
         let (rows, bytes) = (metrics.rows_in.get(), metrics.bytes_in.get());
         let rows_rate = HumanCount(rate(rows));
-        let mut text = format!(
-            "{} rows  {rows_rate} rows/s  {}/s",
-            HumanCount(rows),
-            HumanBytes(rate(bytes))
-        );
+        let mut text = format!("{}  {rows_rate} rows/s  {}/s", rows_of(rows), HumanBytes(rate(bytes)));
         if let Some((done, all)) = metrics.share_done().filter(|&(done, all)| 0 < done && done < all) {
             let left = seconds / done as f64 * (all - done) as f64;
             text.push_str(&format!("  {} left", HumanDuration(Duration::from_secs_f64(left))));
@@ -145,11 +201,32 @@ impl View {
     }
 }
 
+fn bar() -> MutexGuard<'static, Option<ProgressBar>> {
+    BAR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn rows_of(count: u64) -> String {
+    let noun = if count == 1 { "row" } else { "rows" };
+    format!("{} {noun}", HumanCount(count))
+}
+
 #[expect(clippy::cast_precision_loss, reason = "for the eye")]
 fn percent((done, all): (u64, u64)) -> f64 {
     if all == 0 {
         100.0
     } else {
         done as f64 / all as f64 * 100.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_row_is_no_rows() {
+        assert_eq!(rows_of(1), "1 row");
+        assert_eq!(rows_of(8041), "8,041 rows");
+        assert_eq!((percent((1, 4)), percent((0, 0))), (25.0, 100.0));
     }
 }

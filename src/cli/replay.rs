@@ -114,9 +114,7 @@ impl Replay {
                 queue_bytes: usize::try_from(self.queue).unwrap_or(usize::MAX),
             },
             checkpoint: Some(&checkpoint),
-            progress: (!output.quiet).then(|| Progress {
-                title: "replay".to_owned(),
-            }),
+            progress: (!output.quiet).then(|| Progress::new("replay")),
             bounded: true,
             metrics: Arc::default(),
         };

@@ -1,5 +1,6 @@
 //! Values of options as people write them.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,24 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Err(_) if text == "0" => Ok(Duration::ZERO),
         Err(error) => Err(format!("{error}; expected a duration such as 1s, 500ms or 5m")),
     }
+}
+
+/// Reads a number of at least one.
+pub(super) fn positive(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| format!("expected a whole number, 1 or more, not `{text}`"))
+}
+
+/// Reads a number of lines.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("expected a whole number such as 1000000, not `{text}`"))
+}
+
+/// Reads a number of lines a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("expected lines a second, more than 0, not `{text}`"))
 }
 
 /// Reads `128MiB`, `1GB`, or a number of bytes.
@@ -73,6 +92,21 @@ mod tests {
         assert_eq!(bytes("12"), Ok(12));
         for text in ["MiB", "1.5GB", "3 apples", "99999999999GiB"] {
             bytes(text).expect_err("no size");
+        }
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused_in_plain_words() {
+        assert_eq!(positive("2").map(NonZeroUsize::get), Ok(2));
+        assert_eq!(
+            positive("0").expect_err("zero"),
+            "expected a whole number, 1 or more, not `0`"
+        );
+        assert_eq!(count("0"), Ok(0));
+        count("-1").expect_err("negative");
+        assert_eq!(rate("0.5"), Ok(0.5));
+        for text in ["0", "-1", "nan", "inf", "fast"] {
+            rate(text).expect_err("no rate");
         }
     }
 

@@ -35,9 +35,13 @@ Examples:
   millstream wordcount -b localhost:9092 -t logs --to latest --out parquet:counts
   millstream wordcount -b localhost:9092 -t logs --out kafka:word-counts --checkpoint state/words";
 
+/// Both ways to say what is read; clap would show one of them.
+const USAGE: &str = "millstream wordcount [OPTIONS] <FILE>...
+       millstream wordcount [OPTIONS] --brokers <BROKERS> --topic <TOPIC>";
+
 /// Count words: of files, or of Kafka topics as they grow, second by second
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(super) struct Wordcount {
     /// Text files to count, plain, gzip or zstd; `-` is the standard input
     #[arg(value_name = "FILE", conflicts_with_all = ["topics"], required_unless_present = "topics")]
@@ -56,19 +60,19 @@ pub(super) struct Wordcount {
     topics: Vec<String>,
     /// Where a first run starts: earliest, latest, committed, a time (2026-01-31T12:00:00Z), an age (1h), or offsets
     /// (0:120,1:4000)
-    #[arg(long, value_name = "WHERE", default_value = "earliest")]
+    #[arg(long, value_name = "WHERE", default_value = "earliest", conflicts_with = "files")]
     from: Start,
     /// Where to end: latest, a time, an age or offsets; without it the count goes on
-    #[arg(long, value_name = "WHERE", requires = "topics")]
+    #[arg(long, value_name = "WHERE", conflicts_with = "files")]
     to: Option<End>,
     /// Consumer group whose offsets show how far the count is [default: millstream-wordcount-TOPIC]
-    #[arg(long, requires = "topics")]
+    #[arg(long)]
     group: Option<String>,
     /// What to do when records were deleted before they were read: fail, skip or reset
-    #[arg(long, value_name = "POLICY", default_value = "fail")]
+    #[arg(long, value_name = "POLICY", default_value = "fail", conflicts_with = "files")]
     on_data_loss: DataLossPolicy,
     /// Read records of open and aborted transactions too
-    #[arg(long, requires = "topics")]
+    #[arg(long, conflicts_with = "files")]
     read_uncommitted: bool,
 
     /// What separates words: ascii (white space), space, unicode (white space), word (all but letters, digits, _), or
@@ -82,7 +86,8 @@ pub(super) struct Wordcount {
     /// Where the counts go: console, parquet:DIR or kafka:TOPIC
     #[arg(long, short, value_name = "OUTPUT", default_value = "console", value_parser = value::out)]
     out: Out,
-    /// Which counts to put out: those that changed, or all [default: complete for files and Parquet, else update]
+    /// Which counts to put out: those that changed (update), or all (complete) [default: complete for files and
+    /// Parquet, else update]
     #[arg(long, short)]
     mode: Option<Mode>,
     /// How often counts are put out; files: once, at their end [default: 1s for topics]
@@ -101,7 +106,7 @@ pub(super) struct Wordcount {
     #[arg(long, value_name = "CODEC", default_value = "zstd:1")]
     compression: Compression,
     /// Worker threads [default: the number of cores]
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
     threads: Option<NonZeroUsize>,
     /// Memory for batches that wait or are worked on
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = value::bytes)]
@@ -110,9 +115,7 @@ pub(super) struct Wordcount {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
-    /// The counts that changed since the last output
     Update,
-    /// All counts
     Complete,
 }
 
@@ -184,7 +187,7 @@ impl Wordcount {
             options.threads = threads.get();
             return Ok(Box::new(FileSource::new(options)?));
         }
-        let connection = self.connection.connection(self.brokers())?;
+        let connection = self.connection.connection(self.brokers()?)?;
         let mut options = SourceOptions::new(connection, self.topics.clone(), self.group_name());
         options.from = self.from.clone();
         options.to = self.to.clone();
@@ -198,7 +201,7 @@ impl Wordcount {
             Out::Console => Ok(Box::new(console())),
             Out::Parquet(dir) => parquet(dir, schema, mode, self.compression),
             Out::Kafka(topic) => {
-                let connection = self.connection.connection(self.brokers())?;
+                let connection = self.connection.connection(self.brokers()?)?;
                 let delivery = match self.delivery {
                     DeliveryArgument::ExactlyOnce => Delivery::ExactlyOnce,
                     DeliveryArgument::AtLeastOnce => Delivery::AtLeastOnce,
@@ -233,8 +236,10 @@ impl Wordcount {
         }
     }
 
-    fn brokers(&self) -> &str {
-        self.connection.brokers.as_deref().unwrap_or("localhost:9092")
+    /// Topics require the option; output of files does not know of it.
+    fn brokers(&self) -> Result<&str> {
+        let brokers = self.connection.brokers.as_deref();
+        brokers.ok_or_else(|| Error::Invalid("output to Kafka needs --brokers HOST:PORT".to_owned()))
     }
 
     fn group_name(&self) -> String {
@@ -248,12 +253,11 @@ impl Wordcount {
             .unwrap_or_else(|| format!("millstream-wordcount-{what}"))
     }
 
-    /// The console's tables are progress enough.
+    /// Tables on a terminal are progress enough, but not the last word.
     fn progress(&self, output: Output) -> Option<Progress> {
-        let shown = !output.quiet && (self.out != Out::Console || !std::io::stdout().is_terminal());
-        shown.then(|| Progress {
-            title: "wordcount".to_owned(),
-        })
+        let is_table = self.out == Out::Console && std::io::stdout().is_terminal();
+        let progress = Progress::new("wordcount");
+        (!output.quiet).then(|| if is_table { progress.at_the_end() } else { progress })
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the tests stand on: a real Kafka broker, the built program as a child process, scratch folders, seeds.
 
 pub(crate) mod broker;
+pub(crate) mod duckdb;
 pub(crate) mod groups;
 pub(crate) mod jvm;
 pub(crate) mod leash;
+pub(crate) mod parquet;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod records;

@@ -31,10 +31,13 @@ impl Lookup for Cluster {
     }
 }
 
-/// What a checkpoint keeps to recognise the topics.
+/// What a checkpoint keeps to recognise the topics, and the end of its job.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Identity {
     topic_ids: BTreeMap<String, String>,
+    /// The end that was asked for, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
 }
 
 /// A partition that does not hold what is to be read of it, and how reading can go on.
@@ -59,7 +62,7 @@ pub(super) fn fresh(options: &SourceOptions, survey: &Survey, lookup: &impl Look
     let mut state = SourceState {
         positions,
         ends,
-        identity: identity(&survey.ids)?,
+        identity: identity(&survey.ids, options)?,
     };
     if options.from == Start::Committed {
         let bounded = state.ends.take();
@@ -72,10 +75,11 @@ pub(super) fn fresh(options: &SourceOptions, survey: &Survey, lookup: &impl Look
 }
 
 /// Returns the bounds of a restart: those of the checkpoint, with partitions that were added since, and with what is
-/// gone left out if the policy says so.
+/// gone left out if the policy says so. The end is the same number for as long as the same end is asked for; another one
+/// is resolved now.
 ///
 /// # Errors
-/// When records are gone and the policy is to fail.
+/// When records are gone and the policy is to fail, or another end is asked for that does not exist.
 pub(super) fn resumed(
     options: &SourceOptions,
     survey: &Survey,
@@ -83,6 +87,11 @@ pub(super) fn resumed(
     recorded: &SourceState,
 ) -> Result<SourceState> {
     let mut state = recorded.clone();
+    let is_other_end = is_other_end(options.to.as_ref(), recorded);
+    if is_other_end {
+        // Whatever comes after the positions was to be read, also beyond the old end.
+        state.ends = None;
+    }
     let losses = losses(&state, survey);
     settle(&mut state, &losses, options, survey, lookup)?;
     if state.ends.is_none() {
@@ -90,10 +99,39 @@ pub(super) fn resumed(
             state.positions.0.entry(partition.clone()).or_insert(span.low);
         }
     }
+    if is_other_end {
+        state.ends = renewed_ends(&state.positions, options, survey, lookup)?;
+    }
     let mut ids = recorded_ids(recorded);
     ids.extend(survey.ids.clone());
-    state.identity = identity(&ids)?;
+    state.identity = identity(&ids, options)?;
     Ok(state)
+}
+
+/// Returns whether `to` is not the end that the job was started with. A state that does not say which that was has the
+/// right one.
+fn is_other_end(to: Option<&End>, recorded: &SourceState) -> bool {
+    match recorded_identity(recorded).to {
+        None if recorded.ends.is_some() => to.is_none(),
+        was => was != to.map(End::to_string),
+    }
+}
+
+/// Resolves the end anew. What was read is read: a partition that is beyond its end has reached it.
+fn renewed_ends(
+    positions: &Positions,
+    options: &SourceOptions,
+    survey: &Survey,
+    lookup: &impl Lookup,
+) -> Result<Option<Positions>> {
+    let Some(to) = &options.to else {
+        return Ok(None);
+    };
+    let mut ends = ends(to, survey, lookup)?;
+    for (partition, &position) in &positions.0 {
+        ends.advance(partition, position);
+    }
+    Ok(Some(ends))
 }
 
 /// Returns where a partition starts again that is to be reset: as `from` says, within what the partition holds. The
@@ -167,13 +205,18 @@ pub(super) fn judge(policy: DataLossPolicy, losses: &[Loss]) -> Result<()> {
 
 /// Returns the ids of the topics that a state was recorded with.
 pub(super) fn recorded_ids(state: &SourceState) -> BTreeMap<String, String> {
-    serde_json::from_value::<Identity>(state.identity.clone())
-        .unwrap_or_default()
-        .topic_ids
+    recorded_identity(state).topic_ids
 }
 
-fn identity(ids: &BTreeMap<String, String>) -> Result<serde_json::Value> {
-    let identity = Identity { topic_ids: ids.clone() };
+fn recorded_identity(state: &SourceState) -> Identity {
+    serde_json::from_value(state.identity.clone()).unwrap_or_default()
+}
+
+fn identity(ids: &BTreeMap<String, String>, options: &SourceOptions) -> Result<serde_json::Value> {
+    let identity = Identity {
+        topic_ids: ids.clone(),
+        to: options.to.as_ref().map(End::to_string),
+    };
     serde_json::to_value(identity).map_err(|error| Error::Invalid(format!("the topics' ids are no JSON: {error}")))
 }
 
@@ -494,6 +537,26 @@ mod tests {
         let options = options("earliest", Some("latest"), DataLossPolicy::Fail);
         let state = resumed(&options, &survey(), &Tables::default(), &was).expect("nothing is lost");
         assert_eq!((state.positions, state.ends), (was.positions, was.ends));
+    }
+
+    #[test]
+    fn another_end_is_resolved_anew_and_the_same_one_is_not() {
+        let lookup = Tables::default();
+        let run = |to: Option<&str>, recorded: &SourceState| {
+            let options = options("earliest", to, DataLossPolicy::Fail);
+            resumed(&options, &survey(), &lookup, recorded).expect("nothing is lost")
+        };
+        let ends = |state: &SourceState| state.ends.clone().map(|ends| ends.0.into_values().collect::<Vec<_>>());
+        let endless = recorded([150, 50], "id-1");
+        let ended = run(Some("latest"), &endless);
+        assert_eq!(ends(&ended), Some(vec![200, 50]));
+        let earlier = run(Some("0:120,1:50"), &ended);
+        assert_eq!(ends(&earlier), Some(vec![150, 50]), "what was read is read");
+        let mut interrupted = ended.clone();
+        interrupted.ends = Some(positions([160, 50]));
+        assert_eq!(ends(&run(Some("latest"), &interrupted)), Some(vec![160, 50]));
+        assert_eq!(ends(&run(Some("0:180,1:50"), &interrupted)), Some(vec![180, 50]));
+        assert_eq!(ends(&run(None, &interrupted)), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 use super::config::Connection;
 use super::ffi::{self, Committer};
 use super::health::{self, Context, Health, is_refusal};
+use super::producer::invalid_settings;
 
 /// How long the brokers may take to answer at a start.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,7 +86,7 @@ impl Cluster {
         let health = Arc::new(Health::new(connection.brokers(), group, false));
         let consumer: BaseConsumer<Context> = config
             .create_with_context(Context(Arc::clone(&health)))
-            .map_err(|error| health.connect_error(health::describe(&error)))?;
+            .map_err(|error| invalid_settings(&error))?;
         let consumer = Arc::new(consumer);
         let committer = Committer::new(Arc::clone(&consumer));
         Ok(Self {

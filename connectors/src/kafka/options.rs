@@ -1,14 +1,17 @@
 //! What to read of a Kafka cluster, and how the command line spells it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use chrono::{DateTime, NaiveDate, NaiveTime};
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
 use engine::{Error, Result};
+use rdkafka::config::ClientConfig;
 
+use super::cluster;
 use super::config::Connection;
 
 /// The largest `batch_bytes_max`: Arrow's 32-bit offsets hold it together with any record that Kafka can carry.
@@ -67,6 +70,11 @@ impl SourceOptions {
         Arc::new(Schema::new(
             self.columns.iter().map(|column| column.field()).collect::<Vec<_>>(),
         ))
+    }
+
+    /// Returns the librdkafka settings of the clients that read.
+    pub fn client_config(&self) -> ClientConfig {
+        cluster::client_config(&self.connection, &self.group, self.read_committed)
     }
 
     /// Checks what the types let through.
@@ -250,6 +258,24 @@ impl FromStr for End {
     }
 }
 
+impl fmt::Display for End {
+    /// Writes what [`FromStr`] reads; checkpoints keep it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Time(milliseconds) => f.write_str(&display_time(*milliseconds)),
+            Self::Ago(age) => write!(f, "{}ms", age.as_millis()),
+            Self::Offsets(offsets) => {
+                let entry = |((topic, partition), offset): (&(Option<String>, i32), &i64)| match topic {
+                    Some(topic) => format!("{topic}:{partition}:{offset}"),
+                    None => format!("{partition}:{offset}"),
+                };
+                f.write_str(&offsets.iter().map(entry).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+}
+
 impl FromStr for DataLossPolicy {
     type Err = Error;
 
@@ -335,15 +361,20 @@ fn parse_offsets(text: &str) -> Option<PartitionOffsets> {
 }
 
 fn check_times(from: &Start, to: Option<&End>) -> Result<()> {
-    let reversed = match (from, to) {
-        (Start::Time(from), Some(End::Time(to))) => from > to,
-        (Start::Ago(from), Some(End::Ago(to))) => from < to,
-        _ => false,
+    let (from, to) = match (from, to) {
+        (Start::Time(from), Some(End::Time(to))) if from > to => (display_time(*from), display_time(*to)),
+        (Start::Ago(from), Some(End::Ago(to))) if from < to => (format!("{from:?} ago"), format!("{to:?} ago")),
+        _ => return Ok(()),
     };
-    if reversed {
-        return Err(Error::Invalid(format!("from is after to: {from:?} and {:?}", to)));
-    }
-    Ok(())
+    Err(Error::Invalid(format!("from ({from}) is after to ({to})")))
+}
+
+fn display_time(milliseconds: i64) -> String {
+    let time = DateTime::from_timestamp_millis(milliseconds);
+    time.map_or_else(
+        || format!("{milliseconds} ms"),
+        |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+    )
 }
 
 fn is_topic_name(name: &str) -> bool {
@@ -399,11 +430,29 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_written_as_it_is_read() {
+        for text in [
+            "latest",
+            "2026-01-31T08:00:00Z",
+            "1h",
+            "0:120,1:4000",
+            "a.b:0:1,a.b:1:2",
+        ] {
+            let end: End = text.parse().expect("an end");
+            assert_eq!(end.to_string().parse::<End>().expect(text), end);
+        }
+    }
+
+    #[test]
     fn a_start_after_the_end_is_refused_before_anything_is_asked() {
         let mut options = SourceOptions::new(Connection::new("localhost:1"), vec!["access".into()], "g");
         options.from = Start::Time(2);
         options.to = Some(End::Time(1));
-        assert!(options.check().is_err());
+        let error = options.check().expect_err("2 ms is after 1 ms").to_string();
+        assert_eq!(
+            error,
+            "from (1970-01-01T00:00:00.002Z) is after to (1970-01-01T00:00:00.001Z)"
+        );
         options.to = Some(End::Time(2));
         assert!(options.check().is_ok());
     }

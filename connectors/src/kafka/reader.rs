@@ -18,7 +18,7 @@ use engine::{Error, Result};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::bounds::{self, examine};
-use super::cluster::{Cluster, Span, client_config};
+use super::cluster::{Cluster, Span};
 use super::columns::Rows;
 use super::ffi::{Consumer, Message};
 use super::health::{Health, is_refusal};
@@ -133,7 +133,7 @@ impl Reader {
         follows: bool,
     ) -> Result<Self> {
         let options = &shared.options;
-        let config = client_config(&options.connection, &options.group, options.read_committed);
+        let config = options.client_config();
         let health = Arc::new(Health::new(options.connection.brokers(), &options.group, true));
         let consumer = Consumer::new(&config, &health).map_err(|problem| health.connect_error(problem))?;
         let mut reader = Self {

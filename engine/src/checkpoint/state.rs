@@ -98,7 +98,13 @@ pub(super) fn read(root: &Path, entry: &StateFile) -> Result<impl Iterator<Item 
 }
 
 fn check(path: &Path, entry: &StateFile) -> Result<()> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::Checkpoint {
+            path: path.to_owned(),
+            problem: "it is missing".to_owned(),
+        },
+        _ => Error::io("open", path)(error),
+    })?;
     let mut block = vec![0; 1 << 18];
     let (mut bytes, mut crc32c) = (0, 0);
     loop {

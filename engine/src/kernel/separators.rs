@@ -141,10 +141,12 @@ mod tests {
 
     use super::*;
 
+    type Masks = fn(&[u8], &ByteSet, &mut Vec<u64>);
+
     #[track_caller]
     fn check(text: &[u8], set: &ByteSet) {
         let naive: Vec<bool> = text.iter().map(|&byte| set.contains(byte)).collect();
-        let mut paths: Vec<fn(&[u8], &ByteSet, &mut Vec<u64>)> = vec![masks_by_table, separator_masks];
+        let mut paths: Vec<Masks> = vec![masks_by_table, separator_masks];
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("ssse3") {
             paths.push(x86::masks_by_ssse3);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::metrics::Metrics;
 use crate::operator::{Operator, Partial, StatefulOperator};
-use crate::position::{Partition, Positions};
+use crate::position::Partition;
 use crate::queue::{Permit, Receiver};
 use crate::sink::Sink;
 use crate::source::{Event, SourceState};
@@ -84,8 +84,9 @@ impl Cursor {
         self.open.is_empty()
     }
 
-    fn positions(&mut self) -> &mut Positions {
-        &mut self.state.positions
+    fn advance(&mut self, partition: &Partition, offset: i64, metrics: &Metrics) {
+        self.state.positions.advance(partition, offset);
+        metrics.advance(partition, offset);
     }
 
     /// Follows an event; hands a batch on.
@@ -93,15 +94,15 @@ impl Cursor {
         match event {
             Event::Batch(batch) => {
                 if let Some(origin) = batch.origin() {
-                    self.positions().advance(&origin.partition, origin.offsets.to);
+                    self.advance(&origin.partition, origin.offsets.to, metrics);
                 }
                 metrics.rows_in.add(batch.rows() as u64);
                 metrics.bytes_in.add(batch.bytes() as u64);
                 return Ok(Some(batch));
             }
-            Event::Advanced { partition, position } => self.positions().advance(&partition, position),
+            Event::Advanced { partition, position } => self.advance(&partition, position, metrics),
             Event::Added { partition, position } => {
-                self.positions().advance(&partition, position);
+                self.advance(&partition, position, metrics);
                 self.open.insert(partition);
             }
             Event::Ended { partition } => {

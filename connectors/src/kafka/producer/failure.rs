@@ -33,7 +33,14 @@ impl Failures {
             text.to_owned()
         };
         let advice = self.advice(code).map_or(String::new(), |advice| format!("; {advice}"));
-        self.sink_error(format!("failed to {act}: {text}{advice}"))
+        let problem = format!("failed to {act}: {text}{advice}");
+        if health::is_refusal(code) && code != Code::Fatal {
+            return Error::Connect {
+                endpoint: self.brokers.clone(),
+                problem: format!("the topic `{}`: {problem}", self.topic),
+            };
+        }
+        self.sink_error(problem)
     }
 
     /// Returns the error for a transaction that was open for longer than its timeout: the broker ends it, and answers its

@@ -351,7 +351,6 @@ impl Producer {
 
     fn transaction_failure(&self, act: &str, error: &KafkaError) -> Error {
         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-        let code = self.client.client().fatal_error().map_or(code, |(code, _)| code);
         let text = match error {
             KafkaError::Transaction(error) => error.string(),
             error => error.to_string(),
@@ -361,6 +360,8 @@ impl Producer {
 
     /// Returns the error for a failed act: what happened, and what to do where that is known.
     fn failure(&self, act: &str, code: Code, text: &str) -> Error {
+        // Every call of a producer that was fenced fails with an error that only says `fatal`.
+        let code = self.client.client().fatal_error().map_or(code, |(code, _)| code);
         if let Some(transaction) = &self.transaction
             && is_fenced(code)
             && transaction

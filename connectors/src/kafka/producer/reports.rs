@@ -65,8 +65,11 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.health
-            .report(error.rdkafka_error_code().unwrap_or(Code::Unknown), reason);
+        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        // A fatal error is the answer to each further call too, where it is known whether it is a fence.
+        if code != Code::Fatal {
+            self.health.report(code, reason);
+        }
     }
 }
 

@@ -1,0 +1,64 @@
+//! Reading a topic of a real broker: librdkafka's batch interface alone, then what is built on it, in processor time.
+//!
+//! The broker is the tests' own, or the one at `KAFKA_BOOTSTRAP_SERVERS`.
+
+mod bare_loop;
+mod cpu_clock;
+mod cpu_time;
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+mod jobs;
+mod lines;
+mod plain_loop;
+mod seen;
+mod topic;
+mod topic_word_count;
+mod word_count;
+
+use criterion::{Criterion, Throughput};
+
+use cpu_time::CpuTime;
+use harness::broker::Broker;
+use topic::{PARTITIONS, Topic};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Enough that starting and ending the clients does not show.
+const MESSAGES: u64 = 500_000;
+
+fn main() {
+    let mut criterion = cpu_time::criterion();
+    let topic = Topic::new(Broker::shared(), MESSAGES);
+    read(&mut criterion, &topic);
+    criterion.final_summary();
+}
+
+fn read(criterion: &mut Criterion<CpuTime>, topic: &Topic) {
+    let expected = topic_word_count::expected(topic);
+    let mut group = criterion.benchmark_group("topic");
+    group.sample_size(10).throughput(Throughput::Elements(topic.messages));
+    group.bench_function("bare_loop", |bencher| {
+        bencher.iter(|| {
+            let seen = bare_loop::read(&topic.options(&[]), PARTITIONS, topic.messages);
+            assert_eq!(seen, topic.content);
+        });
+    });
+    group.bench_function("source", |bencher| {
+        bencher.iter(|| assert_eq!(topic.read_values(), topic.content));
+    });
+    group.bench_function("word_count", |bencher| {
+        bencher.iter_custom(|times| {
+            let one = |_| {
+                let start = cpu_clock::own();
+                let batches = topic_word_count::run(topic);
+                let used = cpu_clock::own() - start;
+                assert_eq!(word_count::hash(&batches), expected);
+                used
+            };
+            (0..times).map(one).sum()
+        });
+    });
+    group.finish();
+}
