@@ -27,13 +27,11 @@ lint: setup ## check the format, clippy's lints and the documentation
 
 bench: setup-test ## run the benchmarks, in processor time; the table at the end is the README's
 	@scripts/fetch-kafka.sh
-	@scripts/fetch-duckdb.sh
 	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka
 	@cargo bench --locked --bench figures
 
 bench-quick: setup-test ## run the benchmarks with less input and few samples
 	@scripts/fetch-kafka.sh
-	@scripts/fetch-duckdb.sh
 	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka -- --quick
 	@cargo bench --locked --bench figures -- --quick
 

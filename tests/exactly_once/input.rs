@@ -38,10 +38,10 @@ impl Input {
         LARGE.get_or_init(|| Self::write(Broker::shared(), 1_000_000))
     }
 
-    /// Returns lines enough for ten batches a partition; on the shared broker.
+    /// Returns lines enough for thirty batches a partition; on the shared broker.
     pub(super) fn small() -> &'static Self {
         static SMALL: OnceLock<Input> = OnceLock::new();
-        SMALL.get_or_init(|| Self::write(Broker::shared(), 40_000))
+        SMALL.get_or_init(|| Self::write(Broker::shared(), 120_000))
     }
 
     /// Returns lines enough for four batches a partition; on the shared broker.

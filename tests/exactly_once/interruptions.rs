@@ -5,7 +5,7 @@ use crate::harness::broker::Broker;
 use crate::harness::process::Running;
 
 use super::input::Input;
-use super::job::{Job, Kind};
+use super::job::{Job, Kind, SLOW};
 
 #[test]
 fn jobs_survive_the_death_of_their_broker_by_themselves() {
@@ -36,7 +36,7 @@ fn a_bounded_job_stops_on_sigterm_and_says_how_to_go_on() {
     for kind in Kind::ALL {
         let job = Job::new(kind, Broker::shared(), Input::small(), "stopped")
             .every("20ms")
-            .paced(50);
+            .paced(SLOW);
         for (number, signal) in (1..).zip(["TERM", "INT", "TERM"]) {
             let mut running = job.run().start();
             wait_for_epoch(&job, &mut running, job.epoch() + number);
@@ -73,10 +73,10 @@ fn an_endless_job_that_is_stopped_is_done() {
 #[test]
 fn a_second_signal_ends_a_job_that_cannot_finish_its_epoch() {
     let broker = Broker::own();
-    let input = Input::write(&broker, 40_000);
-    let job = Job::new(Kind::Kafka, &broker, &input, "stopped-twice")
-        .every("20ms")
-        .paced(100);
+    let input = Input::write(&broker, 400_000);
+    // A small queue, so that there is more to count than fits the first epochs.
+    let job = Job::new(Kind::Kafka, &broker, &input, "stopped-twice").every("20ms");
+    let job = job.with(&["--queue", "1MB"]);
     let mut running = job.run().start();
     wait_for_epoch(&job, &mut running, 2);
     // An epoch can't be committed by a broker that does not answer.
@@ -87,10 +87,10 @@ fn a_second_signal_ends_a_job_that_cannot_finish_its_epoch() {
         running.stderr().contains("once more to stop at once").then_some(())
     });
     running.signal("TERM");
-    running.wait(PATIENCE).expect_code(75);
+    let stopped = running.wait(PATIENCE).expect_code(75);
+    assert!(stopped.stderr.contains("stopped at once"), "{}", stopped.stderr);
     assert!(job.epoch() <= epoch + 1, "nothing was committed without the broker");
     broker.thaw();
-    job.unleash();
     job.run().finish(PATIENCE).expect_code(0);
     job.expect_exact();
 }

@@ -11,6 +11,9 @@ use crate::harness::scratch::Scratch;
 use super::input::Input;
 use super::output;
 
+/// A pause for [`Job::paced`] that makes a run over [`Input::small`] take about nine seconds.
+pub(super) const SLOW: u32 = 300;
+
 /// What a job does with its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -4,7 +4,7 @@ use crate::harness::broker::Broker;
 use crate::harness::{PATIENCE, eventually};
 
 use super::input::{self, Input, PARTITIONS};
-use super::job::{Job, Kind};
+use super::job::{Job, Kind, SLOW};
 
 #[test]
 fn kafkas_own_tool_shows_no_lag_after_a_finished_run() {
@@ -52,7 +52,7 @@ fn the_number_of_threads_may_change_from_run_to_run() {
     for kind in [Kind::Kafka, Kind::Table] {
         let job = Job::new(kind, Broker::shared(), Input::small(), "threads")
             .every("20ms")
-            .paced(50);
+            .paced(SLOW);
         for threads in ["1", "2", "3"] {
             let mut running = job.run().args(["--threads", threads]).start();
             let before = job.epoch();

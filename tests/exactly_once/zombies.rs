@@ -10,7 +10,7 @@ use crate::harness::process::Running;
 use crate::harness::seeded::Seeded;
 
 use super::input::Input;
-use super::job::{Job, Kind};
+use super::job::{Job, Kind, SLOW};
 
 /// How long after its second epoch a run is frozen at the latest: a small part of its time.
 const FREEZE_WITHIN: Duration = Duration::from_millis(100);
@@ -38,12 +38,15 @@ fn a_frozen_job_is_replaced_and_changes_nothing_in_a_replay_when_it_wakes_up() {
 #[test]
 fn a_second_process_is_refused_with_the_pid_of_the_first() {
     for kind in [Kind::Kafka, Kind::Table, Kind::Replay] {
-        let job = Job::new(kind, Broker::shared(), Input::small(), "refused").paced(100);
+        let job = Job::new(kind, Broker::shared(), Input::small(), "refused").paced(SLOW);
         let first = start_and_wait_for_epochs(&job);
         let second = job.run().finish(PATIENCE).expect_code(75);
         let says = format!("checkpoint is in use by process {}: stop it first", first.pid());
         assert!(second.stderr.contains(&says), "{}", second.stderr);
-        first.wait(PATIENCE).expect_code(0);
+        first.signal("TERM");
+        first.wait(PATIENCE).expect_code(75);
+        job.unleash();
+        job.run().finish(PATIENCE).expect_code(0);
         job.expect_exact();
     }
 }
@@ -52,7 +55,7 @@ fn a_second_process_is_refused_with_the_pid_of_the_first() {
 #[track_caller]
 fn check_zombie(kind: Kind) {
     let mut random = Seeded::new();
-    let job = Job::new(kind, Broker::shared(), Input::small(), "zombie").paced(100);
+    let job = Job::new(kind, Broker::shared(), Input::small(), "zombie").paced(SLOW);
     let first = start_and_wait_for_epochs(&job);
     thread::sleep(random.time_between(Duration::ZERO, FREEZE_WITHIN));
     first.signal("STOP");

@@ -11,6 +11,7 @@ const NEEDED: &str = "the tests need Python 3 with pip: apt-get install python3 
 /// Prints the rows that the query in the first argument gives, columns separated by tabs.
 const SCRIPT: &str = r#"
 import sys, duckdb
+duckdb.sql("SET enable_progress_bar = false")
 for row in duckdb.sql(sys.argv[1]).fetchall():
     print(*row, sep="\t")
 "#;
