@@ -1,5 +1,6 @@
 //! A batch of rows on its way through the pipeline: Arrow columns, or spans into a text buffer, with their origin.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringBuilder};
@@ -125,6 +126,16 @@ impl Batch {
     }
 }
 
+impl Drop for Spans {
+    fn drop(&mut self) {
+        let (mut starts, mut ends) = (std::mem::take(&mut self.starts), std::mem::take(&mut self.ends));
+        starts.clear();
+        ends.clear();
+        // A thread that ends has no use for it.
+        let _ = SPARE.try_with(|spare| spare.replace(Some((starts, ends))));
+    }
+}
+
 impl Column {
     /// Returns the number of rows.
     pub fn len(&self) -> usize {
@@ -155,7 +166,19 @@ impl Column {
     }
 }
 
+thread_local! {
+    /// Memory of spans that this thread dropped: a worker makes spans and drops them, batch after batch, and to get pages
+    /// from the system for each costs as much as to find the words.
+    static SPARE: RefCell<Option<(Vec<u32>, Vec<u32>)>> = const { RefCell::new(None) };
+}
+
 impl Spans {
+    /// Returns no spans of `text`, with memory of spans that this thread dropped before.
+    pub fn none_of(text: Buffer) -> Self {
+        let (starts, ends) = SPARE.take().unwrap_or_default();
+        Self { text, starts, ends }
+    }
+
     fn to_array(&self) -> ArrayRef {
         let mut strings = StringBuilder::with_capacity(self.starts.len(), 0);
         for (&start, &end) in self.starts.iter().zip(&self.ends) {

@@ -1,25 +1,27 @@
 //! A table of byte strings with dense ids.
 //!
 //! ```text
-//! slots (open addressing, 32 bytes each)          by id
-//! +----------------------------+------+           keys    u128   as below, with the arena's offset for long keys
+//! slots (open addressing, 20 bytes each)          by id
+//! +----------------------------+------+           keys    u128   as below, with the arena's offset for other keys
 //! | key: u128                  | id   |           hashes  u64    kept, so that nothing is hashed twice
-//! +----------------------------+------+           arena   bytes  of the long keys
+//! +----------------------------+------+           arena   bytes  of the middle and long keys
 //! short (<= 15 bytes)   the bytes, and the length as top byte
+//! middle (16 to 31)     in slots of their own, of 40 bytes: see `middle`
 //! long                  hash (low 64 bits), length (32 bits), top byte 0xff; then the arena decides
 //! null                  top byte 0xfe
 //! ```
 //! Keys are taken in runs of 256: make keys and hashes, prefetch the slots, then probe. The prefetch costs 20 % while
 //! the table fits the second-level cache, so small tables go without.
 
+use super::middle::{MIDDLE_MAX, MiddleKey, MiddleSlots};
 use crate::kernel::hash::{Seed, hash_bytes, hash_packed};
 use crate::kernel::pack::{SHORT_MAX, length, pack, unpack};
 use crate::kernel::prefetch::prefetch;
 
-/// Keys handled at once: their packed form and hashes (6 KiB) stay in the first-level cache.
+/// Keys handled at once: their packed forms and hashes (18 KiB) stay in the first-level cache.
 const RUN: usize = 256;
 
-/// Slots from which the table is prefetched: 16,384 slots are 512 KiB, half of a usual second-level cache.
+/// Slots from which the table is prefetched: 16,384 slots are 320 KiB, a third of a usual second-level cache.
 const PREFETCH_SLOTS: usize = 1 << 14;
 
 /// Slots of a table that has just begun.
@@ -34,6 +36,7 @@ const EMPTY: u32 = u32::MAX;
 pub struct BytesTable {
     seed: Seed,
     slots: Vec<Slot>,
+    middles: MiddleSlots,
     keys: Vec<u128>,
     hashes: Vec<u64>,
     arena: Vec<u8>,
@@ -41,13 +44,22 @@ pub struct BytesTable {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    key: u128,
+    /// A `u128` in bytes, since its alignment would make the slot half as large again.
+    key: [u8; 16],
     id: u32,
 }
 
+const FREE: Slot = Slot {
+    key: [0; 16],
+    id: EMPTY,
+};
+
 /// A run of keys on its way into the table.
 struct Run {
+    /// Short and long keys, and null.
     keys: [u128; RUN],
+    /// Middle keys; none where another is.
+    middles: [MiddleKey; RUN],
     hashes: [u64; RUN],
 }
 
@@ -56,7 +68,8 @@ impl BytesTable {
     pub fn new(seed: Seed) -> Self {
         Self {
             seed,
-            slots: vec![Slot { key: 0, id: EMPTY }; SLOTS_MIN],
+            slots: vec![FREE; SLOTS_MIN],
+            middles: MiddleSlots::new(),
             keys: Vec::new(),
             hashes: Vec::new(),
             arena: Vec::new(),
@@ -86,8 +99,7 @@ impl BytesTable {
         let mut run = Run::new();
         for (starts, ends) in starts.chunks(RUN).zip(ends.chunks(RUN)) {
             for (at, (&start, &end)) in starts.iter().zip(ends).enumerate() {
-                let (start, end) = (start as usize, end as usize);
-                (run.keys[at], run.hashes[at]) = self.probe_key(text, start, end);
+                run.load(at, text, start as usize, end as usize, self.seed);
             }
             self.intern_run(&run, starts.len(), ids, |at| {
                 &text[starts[at] as usize..ends[at] as usize]
@@ -107,10 +119,10 @@ impl BytesTable {
             let count = RUN.min(rows - first);
             for at in 0..count {
                 let (start, end) = span(first + at);
-                (run.keys[at], run.hashes[at]) = match is_null(first + at) {
-                    true => (NULL, hash_packed(NULL, self.seed)),
-                    false => self.probe_key(text, start, end),
-                };
+                match is_null(first + at) {
+                    true => run.put(at, NULL, hash_packed(NULL, self.seed)),
+                    false => run.load(at, text, start, end, self.seed),
+                }
             }
             self.intern_run(&run, count, ids, |at| {
                 let (start, end) = span(first + at);
@@ -129,7 +141,10 @@ impl BytesTable {
         for theirs in theirs.chunks(RUN) {
             for (at, &id) in theirs.iter().enumerate() {
                 let (key, hash) = (other.keys[id as usize], other.hashes[id as usize]);
-                (run.keys[at], run.hashes[at]) = (slot_key(key, hash), hash);
+                match is_middle(key) {
+                    true => run.load(at, other.long_bytes(id), 0, long_length(key), self.seed),
+                    false => run.put(at, slot_key(key, hash), hash),
+                }
             }
             self.intern_run(&run, theirs.len(), ids, |at| other.long_bytes(theirs[at]));
         }
@@ -154,10 +169,11 @@ impl BytesTable {
     pub fn clear(&mut self) {
         if self.slots.len() > SLOTS_MIN.max(16 * self.keys.len()) {
             self.slots = Vec::new();
-            self.slots.resize(SLOTS_MIN, Slot { key: 0, id: EMPTY });
+            self.slots.resize(SLOTS_MIN, FREE);
         } else {
-            self.slots.fill(Slot { key: 0, id: EMPTY });
+            self.slots.fill(FREE);
         }
+        self.middles.clear();
         self.keys.clear();
         self.hashes.clear();
         self.arena.clear();
@@ -165,95 +181,126 @@ impl BytesTable {
 
     /// Returns the bytes of memory that the table holds.
     pub fn bytes(&self) -> usize {
-        size_of::<Slot>() * self.slots.len() + 24 * self.keys.capacity() + self.arena.capacity()
-    }
-
-    #[inline]
-    fn probe_key(&self, text: &[u8], start: usize, end: usize) -> (u128, u64) {
-        if end - start <= SHORT_MAX {
-            let key = pack(text, start, end);
-            (key, hash_packed(key, self.seed))
-        } else {
-            let hash = hash_bytes(&text[start..end], self.seed);
-            (long_key(hash, end - start), hash)
-        }
+        size_of::<Slot>() * self.slots.len() + self.middles.bytes() + 24 * self.keys.capacity() + self.arena.capacity()
     }
 
     /// Interns the first `count` keys of `run`; `bytes(i)` gives the bytes of its `i`-th key if that is a long one.
     #[inline]
     fn intern_run<'a>(&mut self, run: &Run, count: usize, ids: &mut Vec<u32>, bytes: impl Fn(usize) -> &'a [u8]) {
         self.reserve(count);
-        let mask = self.slots.len() - 1;
-        if self.slots.len() >= PREFETCH_SLOTS {
-            for &hash in &run.hashes[..count] {
-                prefetch(&self.slots, slot_index(hash, mask));
-            }
-        }
+        self.middles.reserve(count, self.seed);
+        self.prefetch_run(run, count);
         ids.reserve(count);
         for at in 0..count {
-            let (key, hash) = (run.keys[at], run.hashes[at]);
-            let mut index = slot_index(hash, mask);
-            let id = loop {
-                let slot = self.slots[index];
-                if slot.id == EMPTY {
-                    break self.insert(index, key, hash, || bytes(at));
+            let (middle, hash) = (run.middles[at], run.hashes[at]);
+            let id = if middle.is_none() {
+                self.intern(run.keys[at], hash, || bytes(at))
+            } else {
+                match self.middles.find(middle, hash) {
+                    Ok(id) => id,
+                    Err(free) => self.insert_middle(free, middle, hash, bytes(at)),
                 }
-                if slot.key == key && (length(key) != 0xff || self.long_bytes(slot.id) == bytes(at)) {
-                    break slot.id;
-                }
-                index = (index + 1) & mask;
             };
             ids.push(id);
         }
     }
 
+    #[inline]
+    fn prefetch_run(&self, run: &Run, count: usize) {
+        if self.slots.len() < PREFETCH_SLOTS && !self.middles.is_large() {
+            return;
+        }
+        let mask = self.slots.len() - 1;
+        for (&hash, middle) in run.hashes.iter().zip(&run.middles).take(count) {
+            match middle.is_none() {
+                true => prefetch(&self.slots, slot_index(hash, mask)),
+                false => self.middles.prefetch(hash),
+            }
+        }
+    }
+
+    /// Returns the id of a key that is no middle one.
+    #[inline]
+    fn intern<'a>(&mut self, key: u128, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
+        let mask = self.slots.len() - 1;
+        let mut index = slot_index(hash, mask);
+        loop {
+            let slot = self.slots[index];
+            if slot.id == EMPTY {
+                return self.insert(index, key, hash, bytes);
+            }
+            if u128::from_ne_bytes(slot.key) == key && (length(key) != 0xff || self.long_bytes(slot.id) == bytes()) {
+                return slot.id;
+            }
+            index = (index + 1) & mask;
+        }
+    }
+
     #[cold]
-    fn insert<'a>(&mut self, index: usize, key: u128, hash: u64, bytes: impl FnOnce() -> &'a [u8]) -> u32 {
+    fn insert<'a>(&mut self, index: usize, key: u128, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
+        let id = match length(key) {
+            0xff => self.append_bytes(bytes(), hash),
+            _ => self.append(key, hash),
+        };
+        self.slots[index] = Slot {
+            key: key.to_ne_bytes(),
+            id,
+        };
+        id
+    }
+
+    #[cold]
+    fn insert_middle(&mut self, index: usize, key: MiddleKey, hash: u64, bytes: &[u8]) -> u32 {
+        let id = self.append_bytes(bytes, hash);
+        self.middles.insert(index, key, id);
+        id
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8], hash: u64) -> u32 {
+        let key = LONG | (bytes.len() as u128) << 64 | self.arena.len() as u128;
+        self.arena.extend_from_slice(bytes);
+        self.append(key, hash)
+    }
+
+    fn append(&mut self, key: u128, hash: u64) -> u32 {
         let id = u32::try_from(self.keys.len()).expect("memory ends before 4 billion keys");
         assert_ne!(id, EMPTY, "memory ends before 4 billion keys");
-        self.slots[index] = Slot { key, id };
+        self.keys.push(key);
         self.hashes.push(hash);
-        if length(key) == 0xff {
-            let bytes = bytes();
-            self.keys
-                .push(LONG | (bytes.len() as u128) << 64 | self.arena.len() as u128);
-            self.arena.extend_from_slice(bytes);
-        } else {
-            self.keys.push(key);
-        }
         id
     }
 
     /// Makes room for `more` keys at a load of at most 5/8.
     fn reserve(&mut self, more: usize) {
-        let wanted = (self.keys.len() + more) * 8 / 5 + 1;
+        let wanted = (self.keys.len() - self.middles.len() + more) * 8 / 5 + 1;
         if wanted <= self.slots.len() {
             return;
         }
         let slots = wanted.next_power_of_two();
         self.slots = Vec::new();
-        self.slots.resize(slots, Slot { key: 0, id: EMPTY });
+        self.slots.resize(slots, FREE);
         let mask = slots - 1;
         for (id, (&key, &hash)) in self.keys.iter().zip(&self.hashes).enumerate() {
+            if is_middle(key) {
+                continue;
+            }
             let mut index = slot_index(hash, mask);
             while self.slots[index].id != EMPTY {
                 index = (index + 1) & mask;
             }
             let id = u32::try_from(id).expect("ids are 32-bit");
-            let key = slot_key(key, hash);
+            let key = slot_key(key, hash).to_ne_bytes();
             self.slots[index] = Slot { key, id };
         }
     }
 
+    /// Returns the bytes of a middle or long key.
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the fields of a long key are 64 and 32 bits wide"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the start of a long key is 64 bits wide")]
     fn long_bytes(&self, id: u32) -> &[u8] {
         let key = self.keys[id as usize];
-        let (start, length) = (key as u64 as usize, (key >> 64) as u32 as usize);
-        &self.arena[start..start + length]
+        let start = key as u64 as usize;
+        &self.arena[start..start + long_length(key)]
     }
 }
 
@@ -261,8 +308,32 @@ impl Run {
     fn new() -> Self {
         Self {
             keys: [0; RUN],
+            middles: [MiddleKey::NONE; RUN],
             hashes: [0; RUN],
         }
+    }
+
+    /// Puts the key `text[start..end]` at place `at`.
+    #[inline(always)]
+    fn load(&mut self, at: usize, text: &[u8], start: usize, end: usize, seed: Seed) {
+        let length = end - start;
+        if length <= SHORT_MAX {
+            let key = pack(text, start, end);
+            self.put(at, key, hash_packed(key, seed));
+        } else if length <= MIDDLE_MAX {
+            (self.middles[at], self.hashes[at]) = MiddleKey::load(text, start, end, seed);
+        } else {
+            let hash = hash_bytes(&text[start..end], seed);
+            self.put(at, long_key(hash, length), hash);
+        }
+    }
+
+    /// Puts a key that is no middle one at place `at`.
+    #[inline]
+    fn put(&mut self, at: usize, key: u128, hash: u64) {
+        self.keys[at] = key;
+        self.middles[at] = MiddleKey::NONE;
+        self.hashes[at] = hash;
     }
 }
 
@@ -273,6 +344,22 @@ fn slot_key(key: u128, hash: u64) -> u128 {
         0xff => key >> 64 << 64 | u128::from(hash),
         _ => key,
     }
+}
+
+/// Returns the length of a middle or long key.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the length of a long key is 32 bits wide"
+)]
+fn long_length(key: u128) -> usize {
+    (key >> 64) as u32 as usize
+}
+
+/// Returns whether `keys` holds a middle key as `key`.
+#[inline]
+fn is_middle(key: u128) -> bool {
+    length(key) == 0xff && long_length(key) <= MIDDLE_MAX
 }
 
 #[inline]

@@ -52,6 +52,16 @@ pub fn hash_bytes(bytes: &[u8], seed: Seed) -> u64 {
     fold(fold(low ^ hash, high ^ seed.1) ^ seed.1, SPREAD)
 }
 
+/// Returns what [`hash_bytes`] returns for a string of 16 to 31 bytes, from its first and its last 16 bytes.
+#[inline]
+pub fn hash_pair(first: u128, last: u128, length: usize, seed: Seed) -> u64 {
+    let hash = seed.0 ^ (length as u64).wrapping_mul(SPREAD);
+    let (low, high) = halves(first);
+    let hash = fold(low ^ hash, high ^ seed.1);
+    let (low, high) = halves(last);
+    fold(fold(low ^ hash, high ^ seed.1) ^ seed.1, SPREAD)
+}
+
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
 fn halves(value: u128) -> (u64, u64) {
@@ -87,6 +97,16 @@ mod tests {
                 assert!(hashes.insert(hash_bytes(&bytes, SEED)), "length {length}, byte {at}");
                 bytes[at] = 7;
             }
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_pair_is_that_of_its_bytes() {
+        for length in 16..=31 {
+            let bytes: Vec<u8> = (0..length).map(|at| (7 * at + length) as u8).collect();
+            let block = |at: usize| u128::from_le_bytes(*bytes[at..].first_chunk().expect("16 bytes"));
+            let pair = hash_pair(block(0), block(length - 16), length, SEED);
+            assert_eq!(pair, hash_bytes(&bytes, SEED), "{length}");
         }
     }
 

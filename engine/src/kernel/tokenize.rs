@@ -32,6 +32,9 @@ pub fn token_spans(
     masks.clear();
     separator_masks(&text[first..last], separators, masks);
 
+    let tokens_max = runs(masks) + offsets.len();
+    starts.reserve(tokens_max);
+    ends.reserve(tokens_max);
     let mut rows = RowStarts { offsets, next: 0 };
     let mut before = 0; // 1 when the last byte of the block before is no separator
     for (block, mask) in masks.iter().enumerate() {
@@ -47,6 +50,18 @@ pub fn token_spans(
         append_bits(1, last, ends);
     }
     debug_assert_eq!(starts.len(), ends.len(), "every token that starts also ends");
+}
+
+/// Returns the number of runs of bytes that are no separators, if there were no rows: a row's first byte can add one.
+fn runs(masks: &[u64]) -> usize {
+    let mut before = 0;
+    let starts = |mask: &u64| {
+        let inside = !mask;
+        let starts = inside & !(inside << 1 | before);
+        before = inside >> 63;
+        starts.count_ones() as usize
+    };
+    masks.iter().map(starts).sum()
 }
 
 /// Walks the rows' first bytes alongside the blocks.
@@ -76,7 +91,6 @@ impl RowStarts<'_> {
 #[expect(clippy::cast_possible_truncation, reason = "the text is smaller than 4 GiB")]
 fn append_bits(mut bits: u64, base: usize, positions: &mut Vec<u32>) {
     let base = base as u32;
-    positions.reserve(64);
     while bits != 0 {
         positions.push(base + bits.trailing_zeros());
         bits &= bits - 1;

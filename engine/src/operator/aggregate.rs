@@ -36,6 +36,10 @@ const SHARD_BITS: u32 = 6;
 /// Rows that an emitted or snapshot batch is filled up to: small enough for the second-level cache.
 const ROWS_TARGET: usize = 8192;
 
+/// Groups of a partial after which it is merged. A table of 65,536 groups takes about 6 MiB, so that the workers' tables
+/// stay near the caches and their memory has a bound, while a merge still costs a few per cent of what was absorbed.
+const PARTIAL_GROUPS_MAX: usize = 1 << 16;
+
 /// Groups by keys and aggregates.
 #[derive(Debug)]
 pub struct HashAggregate {
@@ -237,6 +241,10 @@ impl Partial for WorkerGroups {
             accumulator.update(values.as_ref(), &groups.ids, total)?;
         }
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.groups.table.len() >= PARTIAL_GROUPS_MAX
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {

@@ -84,6 +84,9 @@ pub trait Partial: Send + fmt::Debug {
     /// When the batch's columns are not those the operator was made for, or a number leaves its range.
     fn absorb(&mut self, batch: &Batch) -> Result<()>;
 
+    /// Returns whether it should be merged before it absorbs more, since it has outgrown the caches.
+    fn is_full(&self) -> bool;
+
     /// Gives the partial back to the operator that made it.
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }

@@ -4,6 +4,7 @@
 //! are never part of one, empty tokens are dropped (`a  b` is two tokens in every mode), and tokens never join across
 //! rows. A null row has no token.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,6 +20,11 @@ use crate::error::{Error, Result};
 use crate::kernel::separators::ByteSet;
 use crate::kernel::tokenize::token_spans;
 use crate::metrics::Metrics;
+
+thread_local! {
+    /// Scratch of this thread, for new pages from the system cost more than what is done with them.
+    static MASKS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What separates tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,17 +86,11 @@ impl Tokenize {
     }
 
     fn spans(&self, text: &StringArray) -> Spans {
-        let (mut starts, mut ends) = (vec![], vec![]);
+        let mut spans = Spans::none_of(text.values().clone());
+        let Spans { starts, ends, .. } = &mut spans;
         if self.mode.is_ascii_only() || text.is_ascii() {
-            let mut masks = vec![];
-            token_spans(
-                text.value_offsets(),
-                text.value_data(),
-                &self.ascii,
-                &mut masks,
-                &mut starts,
-                &mut ends,
-            );
+            let (offsets, text) = (text.value_offsets(), text.value_data());
+            MASKS.with_borrow_mut(|masks| token_spans(offsets, text, &self.ascii, masks, starts, ends));
         } else {
             let base = text.value_data().as_ptr() as usize;
             let place = |at: usize| u32::try_from(at).expect("Arrow offsets are 31-bit");
@@ -106,8 +106,7 @@ impl Tokenize {
                 }
             }
         }
-        let text = text.values().clone();
-        Spans { text, starts, ends }
+        spans
     }
 
     /// Returns the columns kept, each value as often as its row has tokens.

@@ -108,7 +108,7 @@ impl<'a> Driver<'a> {
     /// Takes in what comes until the trigger, and writes what it gives. Returns whether the input has ended.
     fn micro_batch(&mut self) -> Result<bool> {
         let deadline = self.next_deadline();
-        let rows = match &mut self.aggregate {
+        let rows = match self.aggregate {
             None => self.intake.forward(
                 deadline,
                 &mut self.cursor,
@@ -117,9 +117,7 @@ impl<'a> Driver<'a> {
                 self.sink.as_mut(),
                 self.metrics,
             )?,
-            Some(_) => self
-                .intake
-                .absorb(deadline, &mut self.cursor, &self.workers, &self.pool, self.metrics)?,
+            Some(_) => self.absorb_until(deadline)?,
         };
         let ended = self.cursor.is_at_end();
         if rows > 0 {
@@ -131,13 +129,37 @@ impl<'a> Driver<'a> {
         Ok(ended)
     }
 
-    fn emit(&mut self, last: bool) -> Result<()> {
+    /// Takes in what comes until `deadline`, merging the partials whenever one is full.
+    fn absorb_until(&mut self, deadline: Option<Duration>) -> Result<u64> {
+        let mut rows = 0;
+        loop {
+            let (cursor, workers) = (&mut self.cursor, &self.workers);
+            rows += self
+                .intake
+                .absorb(deadline, cursor, workers, &self.pool, self.metrics)?;
+            let is_late = deadline.is_some_and(|deadline| self.intake.clock.monotonic() >= deadline);
+            if !self.workers.is_full() || is_late || self.intake.stop.is_raised() {
+                return Ok(rows);
+            }
+            self.merge()?;
+        }
+    }
+
+    fn merge(&mut self) -> Result<()> {
         let Some(aggregate) = &mut self.aggregate else {
             return Ok(());
         };
         let mut partials = self.workers.take_partials();
         aggregate.merge(&mut partials, &self.pool)?;
         self.workers.put_partials(partials);
+        Ok(())
+    }
+
+    fn emit(&mut self, last: bool) -> Result<()> {
+        self.merge()?;
+        let Some(aggregate) = &mut self.aggregate else {
+            return Ok(());
+        };
         let context = EmitContext {
             mode: self.settings.mode,
             watermark_micros: None,

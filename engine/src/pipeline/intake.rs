@@ -1,6 +1,7 @@
 //! Taking batches in: each becomes a task on the pool; aggregates absorb in any order, stateless output keeps its order.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct Workers {
     operators: Vec<Arc<dyn Operator>>,
     /// One for each thread of the pool; empty without an aggregate.
     partials: Vec<Mutex<Box<dyn Partial>>>,
+    /// Whether a partial should be merged before it absorbs more.
+    full: AtomicBool,
     failure: Mutex<Option<Error>>,
 }
 
@@ -124,6 +127,7 @@ impl Workers {
         Self {
             operators,
             partials: partials.unwrap_or_default(),
+            full: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
     }
@@ -136,8 +140,9 @@ impl Workers {
             .collect()
     }
 
-    /// Puts the partials back.
+    /// Puts the merged partials back.
     pub(super) fn put_partials(&mut self, partials: Vec<Box<dyn Partial>>) {
+        *self.full.get_mut() = false;
         self.partials = partials.into_iter().map(Mutex::new).collect();
     }
 
@@ -151,7 +156,11 @@ impl Workers {
         let index = rayon::current_thread_index().expect("tasks run on the pool");
         let absorbed = self.apply(batch, metrics).and_then(|batch| {
             let mut partial = self.partials[index].lock().unwrap_or_else(PoisonError::into_inner);
-            partial.absorb(&batch)
+            partial.absorb(&batch)?;
+            if partial.is_full() {
+                self.full.store(true, Ordering::Relaxed);
+            }
+            Ok(())
         });
         if let Err(error) = absorbed {
             self.failure
@@ -159,6 +168,11 @@ impl Workers {
                 .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert(error);
         }
+    }
+
+    /// Returns whether a partial should be merged before it absorbs more.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     fn check(&self) -> Result<()> {
@@ -201,8 +215,8 @@ impl Intake<'_> {
         }
     }
 
-    /// Absorbs batches into the workers' partials until `deadline`, the end of the input, or a stop. Returns the number
-    /// of rows.
+    /// Absorbs batches into the workers' partials until `deadline`, the end of the input, a stop, or a full partial.
+    /// Returns the number of rows.
     pub(super) fn absorb(
         &self,
         deadline: Option<Duration>,
@@ -214,7 +228,7 @@ impl Intake<'_> {
         let mut rows = 0;
         let mut until = Until::new(deadline);
         let taken = pool.in_place_scope(|scope| {
-            while !cursor.is_at_end() {
+            while !cursor.is_at_end() && !workers.is_full() {
                 let Some((event, permit)) = self.next(&mut until) else {
                     break;
                 };
