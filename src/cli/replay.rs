@@ -81,7 +81,7 @@ pub(super) struct Replay {
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
     /// Memory for batches that wait
-    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = value::bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "32MiB", value_parser = value::bytes)]
     queue: u64,
 }
 

@@ -98,7 +98,7 @@ impl Settings {
             trigger: None,
             checkpoint_interval: None,
             mode: OutputMode::Complete,
-            queue_bytes: 64 << 20,
+            queue_bytes: 32 << 20,
         }
     }
 }
