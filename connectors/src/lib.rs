@@ -6,5 +6,6 @@ pub mod file;
 pub mod generate;
 pub mod kafka;
 pub mod parquet;
+mod recycled;
 pub mod registry;
 pub mod tee;

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read};
 
 use arrow::array::BinaryArray;
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use engine::OffsetRange;
 
 /// How much is cut at once.
@@ -157,7 +157,7 @@ impl Values {
         offsets.push(0);
         Self {
             offsets,
-            bytes: Vec::with_capacity(bytes),
+            bytes: crate::recycled::take(bytes),
         }
     }
 
@@ -170,7 +170,7 @@ impl Values {
 
     fn finish(self) -> BinaryArray {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        BinaryArray::new(offsets, Buffer::from_vec(self.bytes), None)
+        BinaryArray::new(offsets, crate::recycled::buffer(self.bytes), None)
     }
 }
 

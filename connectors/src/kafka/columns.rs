@@ -13,6 +13,7 @@ use engine::position::{OffsetRange, Partition};
 
 use super::ffi::{Message, TimestampKind};
 use super::options::{KafkaColumn, SourceOptions};
+use crate::recycled;
 
 /// The largest record that is taken. With the bytes of a batch that is not full yet it fits Arrow's 32-bit offsets.
 const RECORD_BYTES_MAX: usize = 1 << 30;
@@ -208,7 +209,7 @@ impl Bytes {
         ends.push(0);
         Self {
             ends,
-            data: Vec::with_capacity(bytes),
+            data: recycled::take(bytes),
             valid: NullBufferBuilder::new(rows),
         }
     }
@@ -237,7 +238,7 @@ impl Bytes {
         let Self { ends, data, mut valid } = self.take();
         Arc::new(BinaryArray::new(
             offset_buffer(ends),
-            Buffer::from_vec(data),
+            recycled::buffer(data),
             valid.finish(),
         ))
     }
