@@ -72,7 +72,7 @@ pub trait StatefulOperator: Send + fmt::Debug {
     /// When the columns are not those of this operator's snapshots.
     fn restore(&mut self, records: &RecordBatch) -> Result<()>;
 
-    /// Returns the seed of the state's hashes, which a checkpoint keeps.
+    /// Sets the seed of the state's hashes, which a checkpoint keeps. Called once, before there is any state.
     fn set_seed(&mut self, seed: crate::kernel::hash::Seed);
 }
 

@@ -39,6 +39,7 @@ pub(super) struct Driver<'a> {
     committed: (Epoch, SourceState),
     /// Whether rows were written since.
     has_output: bool,
+    /// When an epoch was last committed, or the run began.
     committed_at: Duration,
     /// When the next micro-batch ends.
     trigger_at: Duration,
