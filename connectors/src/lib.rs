@@ -1,6 +1,7 @@
-//! What Millstream reads and writes. Transports do not import each other; encoders import no transport.
+//! What Millstream reads and writes. Transports do not import each other; decoders and encoders import no transport.
 
 pub mod console;
+pub mod decode;
 pub mod encode;
 pub mod file;
 pub mod generate;

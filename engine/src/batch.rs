@@ -20,6 +20,7 @@ pub struct Batch {
     columns: Vec<Column>,
     rows: usize,
     origin: Option<Origin>,
+    rejected: Vec<RecordBatch>,
 }
 
 /// The place in the input that a batch's rows were read from.
@@ -60,6 +61,7 @@ impl Batch {
             rows: records.num_rows(),
             columns,
             origin,
+            rejected: Vec::new(),
         }
     }
 
@@ -78,7 +80,20 @@ impl Batch {
             columns,
             rows,
             origin,
+            rejected: Vec::new(),
         }
+    }
+
+    /// Returns the batch with rows that an operator has put aside: they travel with it to the driver, which writes them to
+    /// the job's dead letters in the same epoch. An operator that makes a new batch hands on what the old one carried.
+    pub fn with_rejected(mut self, rejected: impl IntoIterator<Item = RecordBatch>) -> Self {
+        self.rejected.extend(rejected);
+        self
+    }
+
+    /// Takes out the rows that operators have put aside.
+    pub fn take_rejected(&mut self) -> Vec<RecordBatch> {
+        std::mem::take(&mut self.rejected)
     }
 
     /// Returns the columns' names and types; spans count as `Utf8`.
