@@ -139,8 +139,19 @@ fn intern_bytes<T: ByteArrayType<Offset = i32>>(
     }
 }
 
+/// Returns the array with the entries of a dictionary in place of their keys.
+///
+/// # Errors
+/// When a dictionary's keys do not fit its entries.
+pub fn unpacked(array: ArrayRef) -> Result<ArrayRef> {
+    match array.data_type() {
+        DataType::Dictionary(_, values) => cast(&array, values).map_err(Error::arrow("unpack a dictionary")),
+        _ => Ok(array),
+    }
+}
+
 /// Returns the array with one form for each value that counts as equal; dictionaries are unpacked.
-fn canonical(array: &ArrayRef) -> ArrayRef {
+pub(crate) fn canonical(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => {
             let one = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
@@ -165,8 +176,8 @@ fn wrong_type(field: &FieldRef, found: &DataType) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Int32Array, TimestampMicrosecondArray};
-    use arrow::datatypes::Field;
+    use arrow::array::{BooleanArray, DictionaryArray, Int32Array, TimestampMicrosecondArray};
+    use arrow::datatypes::{Field, Int8Type};
 
     use super::*;
 
@@ -225,5 +236,13 @@ mod tests {
         let hosts = StringArray::from(vec!["ab", "a", "ab", "a"]);
         let codes = StringArray::from(vec!["c", "bc", "c", "bd"]);
         check(vec![Arc::new(hosts), Arc::new(codes)], &[0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn a_dictionary_is_unpacked_to_its_entries() {
+        let words: DictionaryArray<Int8Type> = [Some("b"), None, Some("a"), Some("b")].into_iter().collect();
+        let unpacked = unpacked(Arc::new(words)).expect("strings");
+        let expected = StringArray::from(vec![Some("b"), None, Some("a"), Some("b")]);
+        assert_eq!(unpacked.as_string(), &expected);
     }
 }
