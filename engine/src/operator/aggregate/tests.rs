@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{Array, AsArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use proptest::prelude::*;
 
 use super::*;
@@ -173,4 +173,139 @@ proptest! {
         }
         prop_assert_eq!(totals(&operator.emit(COMPLETE, &pool()).expect("columns")), naive(&rows));
     }
+}
+
+fn windowed() -> HashAggregate {
+    let schema = Schema::new(vec![Field::new("window", minutes(vec![]).data_type().clone(), true)]);
+    let call = AggregateCall {
+        name: "count".to_owned(),
+        kind: AggregateKind::Count,
+        argument: None,
+    };
+    let aggregate = HashAggregate::new(&["window"], &[call], &schema).expect("a column that exists");
+    aggregate.with_window("window", 60).expect("a timestamp")
+}
+
+fn minutes(starts: Vec<Option<i64>>) -> ArrayRef {
+    let micros = starts
+        .into_iter()
+        .map(|minute| minute.map(|minute| 60 * minute))
+        .collect::<Vec<_>>();
+    Arc::new(TimestampMicrosecondArray::from(micros))
+}
+
+/// Absorbs rows of the windows that start at these minutes, and returns how many were late.
+fn absorb_minutes(operator: &mut HashAggregate, closed_micros: Option<i64>, starts: Vec<Option<i64>>) -> u64 {
+    let metrics = Metrics::default();
+    let records = RecordBatch::try_from_iter([("window", minutes(starts))]).expect("one column");
+    let mut partials = vec![operator.partial()];
+    let context = AbsorbContext {
+        closed_micros,
+        metrics: &metrics,
+    };
+    partials[0]
+        .absorb(&Batch::new(records, None), context)
+        .expect("a timestamp column");
+    operator.merge(&mut partials, &pool()).expect("in range");
+    metrics.rows_late.get()
+}
+
+/// Emits at a watermark, and returns minute and count of each group.
+fn emit_at(operator: &mut HashAggregate, mode: OutputMode, watermark: i64, last: bool) -> Vec<(i64, i64)> {
+    let context = EmitContext {
+        mode,
+        watermark_micros: Some(watermark),
+        last,
+    };
+    let mut rows = vec![];
+    for records in operator.emit(context, &pool()).expect("columns") {
+        let starts = records.column(0).as_primitive::<TimestampMicrosecondType>().values();
+        let counts = records.column(1).as_primitive::<Int64Type>().values();
+        rows.extend(starts.iter().map(|start| start / 60).zip(counts.iter().copied()));
+    }
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn append_emits_a_window_once_when_it_has_closed() {
+    let mut operator = windowed();
+    absorb_minutes(&mut operator, None, vec![Some(0), Some(1), Some(1), Some(2)]);
+    assert_eq!(emit_at(&mut operator, OutputMode::Append, 119, false), [(0, 1)]);
+    assert_eq!(operator.groups(), 2);
+    let late = absorb_minutes(&mut operator, Some(119), vec![Some(0), Some(1), None, Some(3)]);
+    assert_eq!(late, 2, "a closed window, and none at all");
+    assert_eq!(emit_at(&mut operator, OutputMode::Append, 119, false), []);
+    assert_eq!(emit_at(&mut operator, OutputMode::Append, 120, false), [(1, 3)]);
+    assert_eq!(emit_at(&mut operator, OutputMode::Append, 120, true), [(2, 1), (3, 1)]);
+    assert_eq!(operator.groups(), 0);
+}
+
+#[test]
+fn update_forgets_a_closed_window_after_its_last_emit_and_complete_never_does() {
+    let mut operator = windowed();
+    absorb_minutes(&mut operator, None, vec![Some(0), Some(1), Some(1), Some(2)]);
+    let all = [(0, 1), (1, 2), (2, 1)];
+    assert_eq!(emit_at(&mut operator, OutputMode::Update, 120, false), all);
+    assert_eq!(operator.groups(), 1);
+    absorb_minutes(&mut operator, Some(120), vec![Some(2)]);
+    assert_eq!(emit_at(&mut operator, OutputMode::Update, 120, true), [(2, 2)]);
+
+    let mut operator = windowed();
+    absorb_minutes(&mut operator, None, vec![Some(0), Some(1), Some(1), Some(2)]);
+    assert_eq!(emit_at(&mut operator, OutputMode::Complete, 120, false), all);
+    assert_eq!(emit_at(&mut operator, OutputMode::Complete, 120, true), all);
+}
+
+#[test]
+fn a_restore_leaves_out_what_was_closed_since_it_was_written() {
+    for mode in [OutputMode::Append, OutputMode::Update] {
+        let mut first = windowed();
+        let mut files: Vec<RecordBatch> = vec![];
+        let mut snapshot = |operator: &mut HashAggregate| {
+            let rows = operator.snapshot(Extent::Delta).collect::<Result<Vec<_>>>();
+            files.extend(rows.expect("columns"));
+        };
+        absorb_minutes(&mut first, None, vec![Some(0), Some(1), Some(1), Some(2)]);
+        emit_at(&mut first, mode, 0, false);
+        snapshot(&mut first);
+        absorb_minutes(&mut first, Some(0), vec![Some(1), Some(3), Some(2)]);
+        emit_at(&mut first, mode, 120, false);
+        absorb_minutes(&mut first, Some(120), vec![Some(3)]);
+        emit_at(&mut first, mode, 120, false);
+        snapshot(&mut first);
+
+        let mut second = windowed();
+        second.set_seed(Seed(5, 6));
+        files
+            .iter()
+            .for_each(|records| second.restore(records, Some(120)).expect("a state of this operator"));
+        assert_eq!(second.groups(), 2);
+        assert_eq!(
+            emit_at(&mut second, OutputMode::Update, 120, false),
+            [],
+            "nothing has changed since"
+        );
+        assert_eq!(emit_at(&mut second, OutputMode::Append, 240, false), [(2, 2), (3, 2)]);
+    }
+}
+
+#[test]
+fn a_window_that_is_none_is_refused() {
+    let check = |key: &str, size, expected: &str| {
+        let schema = Schema::new(vec![
+            Field::new("window", minutes(vec![]).data_type().clone(), true),
+            Field::new("word", DataType::Utf8, true),
+        ]);
+        let aggregate = HashAggregate::new(&["window", "word"], &[], &schema).expect("columns that exist");
+        let error = aggregate.with_window(key, size).expect_err("no window").to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        "minute",
+        60,
+        "`minute` is no key of the aggregate; keys are: window, word",
+    );
+    check("word", 60, "`word` is Utf8, expected a timestamp in microseconds");
+    check("window", 0, "longer than nothing");
 }

@@ -1,5 +1,9 @@
 //! The driver over a source and a sink in memory, broken off at every step and started again.
 
+pub(super) mod ledger;
+mod queries;
+mod windows;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
