@@ -53,7 +53,7 @@ impl Plan {
         let count = AggregateCall {
             name: "count".to_owned(),
             kind: AggregateKind::Count,
-            argument: None,
+            arguments: vec![],
         };
         let aggregate = HashAggregate::new(&["word"], &[count], &tokenize.schema())?;
         Ok(Self {

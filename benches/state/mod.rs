@@ -37,7 +37,7 @@ impl State {
         let call = AggregateCall {
             name: "count".to_owned(),
             kind: AggregateKind::Count,
-            argument: None,
+            arguments: vec![],
         };
         let mut state = Self {
             count: HashAggregate::new(&["word"], &[call], &schema).expect("a valid aggregate"),

@@ -119,6 +119,9 @@ pub enum Error {
     /// A number in the data left the range of its column's type.
     #[error("{0} is out of range for its type")]
     Overflow(String),
+    /// What an aggregate keeps has outgrown its bound; the message names it.
+    #[error("{0}")]
+    Limit(String),
     /// A second stop signal came: the epoch under way was given up.
     #[error("stopped at once; the epoch under way was given up and will be done again")]
     Interrupted,

@@ -6,6 +6,7 @@ pub mod filter;
 mod journal;
 pub mod project;
 pub mod registry;
+mod span;
 pub mod text;
 pub mod tokenize;
 

@@ -30,7 +30,7 @@ use super::{AbsorbContext, EmitContext, Extent, Partial, StatefulOperator};
 use crate::aggregate::{Accumulator, AggregateFunction, AggregateKind};
 use crate::batch::{Batch, Column};
 use crate::error::{Error, Result};
-use crate::group::keys::{KeyCodec, value_type};
+use crate::group::keys::{KeyCodec, unpacked, value_type};
 use crate::kernel::hash::Seed;
 
 pub use self::groups::SHARDS;
@@ -50,22 +50,22 @@ pub struct HashAggregate {
     shards: Vec<Shard>,
 }
 
-/// One aggregate function to compute: its name in the output, and its argument column if it has one.
+/// One aggregate function to compute: its name in the output, and its argument columns.
 #[derive(Clone, Debug)]
 pub struct AggregateCall {
     /// The output column's name.
     pub name: String,
     /// The function.
     pub kind: AggregateKind,
-    /// The argument column; `None` for `count(*)`.
-    pub argument: Option<String>,
+    /// The argument columns; none for `count(*)`.
+    pub arguments: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Plan {
     codec: KeyCodec,
     keys: Vec<usize>,
-    calls: Vec<(AggregateFunction, Option<usize>)>,
+    calls: Vec<(AggregateFunction, Vec<usize>)>,
     window: Option<Window>,
     description: String,
     output: SchemaRef,
@@ -228,15 +228,17 @@ impl Partial for WorkerGroups {
         plan.codec
             .intern(&keys, batch.rows(), &mut groups.table, &mut groups.ids)?;
         let total = groups.table.len();
-        for ((_, argument), accumulator) in plan.calls.iter().zip(&mut groups.accumulators) {
-            let values = argument.map(|argument| batch.column(argument).to_array());
-            accumulator.update(values.as_ref(), &groups.ids, total)?;
+        for ((_, arguments), accumulator) in plan.calls.iter().zip(&mut groups.accumulators) {
+            let array = |&argument: &usize| unpacked(batch.column(argument).to_array());
+            let arguments = arguments.iter().map(array).collect::<Result<Vec<_>>>()?;
+            accumulator.update(&arguments, &groups.ids, total)?;
         }
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.groups.table.len() >= PARTIAL_GROUPS_MAX
+        let mut accumulators = self.groups.accumulators.iter();
+        self.groups.table.len() >= PARTIAL_GROUPS_MAX || accumulators.any(|accumulator| accumulator.is_full())
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
@@ -259,16 +261,14 @@ impl Plan {
         let (mut output, mut state) = (key_fields.clone(), key_fields.clone());
         let mut planned = vec![];
         for call in calls {
-            let argument = call
-                .argument
-                .as_deref()
-                .map(|name| column_index(schema, name))
-                .transpose()?;
-            let data_type = argument.map(|argument| schema.field(argument).data_type().clone());
-            let function = AggregateFunction::new(call.kind, data_type)?;
+            let index = |name: &String| column_index(schema, name);
+            let arguments = call.arguments.iter().map(index).collect::<Result<Vec<_>>>()?;
+            let data_type = |&argument: &usize| schema.field(argument).data_type().clone();
+            let types: Vec<_> = arguments.iter().map(data_type).collect();
+            let function = AggregateFunction::new(call.kind.clone(), &types)?;
             output.push(Field::new(&call.name, function.result_type(), function.is_nullable()).into());
             state.extend(function.state_fields(&call.name));
-            planned.push((function, argument));
+            planned.push((function, arguments));
         }
         Ok(Self {
             codec: KeyCodec::new(&key_fields)?,
@@ -314,13 +314,12 @@ impl Plan {
 
 impl fmt::Display for AggregateCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}({}) AS {}",
-            self.kind,
-            self.argument.as_deref().unwrap_or("*"),
-            self.name
-        )
+        let mut arguments = self.arguments.clone();
+        if arguments.is_empty() {
+            arguments.push("*".to_owned());
+        }
+        arguments.extend(self.kind.literals());
+        write!(f, "{}({}) AS {}", self.kind, arguments.join(", "), self.name)
     }
 }
 

@@ -36,14 +36,14 @@ fn schema() -> SchemaRef {
 }
 
 fn operator() -> HashAggregate {
-    let call = |name: &str, kind, argument: Option<&str>| AggregateCall {
+    let call = |name: &str, kind, arguments: &[&str]| AggregateCall {
         name: name.to_owned(),
         kind,
-        argument: argument.map(str::to_owned),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
     };
     let calls = [
-        call("count", AggregateKind::Count, None),
-        call("bytes", AggregateKind::Sum, Some("bytes")),
+        call("count", AggregateKind::Count, &[]),
+        call("bytes", AggregateKind::Sum, &["bytes"]),
     ];
     HashAggregate::new(&["word"], &calls, &schema()).expect("columns that exist")
 }
@@ -118,7 +118,7 @@ fn without_keys_all_rows_are_one_group() {
     let call = AggregateCall {
         name: "rows".to_owned(),
         kind: AggregateKind::Count,
-        argument: None,
+        arguments: vec![],
     };
     let mut operator = HashAggregate::new(&[], &[call], &schema()).expect("no column is needed");
     absorb(&mut operator, &[(Some("a"), 1), (None, 2), (Some("b"), 2), (None, 2)]);
@@ -180,7 +180,7 @@ fn windowed() -> HashAggregate {
     let call = AggregateCall {
         name: "count".to_owned(),
         kind: AggregateKind::Count,
-        argument: None,
+        arguments: vec![],
     };
     let aggregate = HashAggregate::new(&["window"], &[call], &schema).expect("a column that exists");
     aggregate.with_window("window", 60).expect("a timestamp")

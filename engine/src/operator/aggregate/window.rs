@@ -18,6 +18,7 @@ use arrow::record_batch::RecordBatch;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::operator::AbsorbContext;
+use crate::operator::span::Micros;
 
 /// The window of a group.
 #[derive(Debug)]
@@ -113,6 +114,6 @@ impl Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "window {} {}us", self.name, self.size_micros)
+        write!(f, "closing {} after {}", Micros(self.size_micros), self.name)
     }
 }

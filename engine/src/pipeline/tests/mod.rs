@@ -217,7 +217,7 @@ fn start(root: &Path, world: &Arc<Mutex<World>>, words: bool, run: Run) -> Resul
     let count = AggregateCall {
         name: "count".to_owned(),
         kind: AggregateKind::Count,
-        argument: None,
+        arguments: vec![],
     };
     let aggregate = HashAggregate::new(&["word"], &[count], &tokenize.schema()).expect("a word column");
     let query = Query {

@@ -136,7 +136,7 @@ fn count_words(schema: &SchemaRef) -> (Tokenize, HashAggregate) {
     let call = AggregateCall {
         name: "count".to_owned(),
         kind: AggregateKind::Count,
-        argument: None,
+        arguments: vec![],
     };
     let aggregate = HashAggregate::new(&["word"], &[call], &tokenize.schema()).expect("a word column");
     (tokenize, aggregate)

@@ -233,14 +233,14 @@ impl Run {
     }
 
     fn job(&self, sink: Ledger) -> Job {
-        let call = |name: &str, kind, argument: Option<&str>| AggregateCall {
+        let call = |name: &str, kind, arguments: &[&str]| AggregateCall {
             name: name.to_owned(),
             kind,
-            argument: argument.map(str::to_owned),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         };
         let calls = [
-            call("rows", AggregateKind::Count, None),
-            call("sum", AggregateKind::Sum, Some("number")),
+            call("rows", AggregateKind::Count, &[]),
+            call("sum", AggregateKind::Sum, &["number"]),
         ];
         let tumble = Tumble::new();
         let aggregate = HashAggregate::new(&["window", "key"], &calls, &tumble.schema()).expect("columns that exist");
@@ -509,7 +509,7 @@ fn append_is_refused_where_no_group_becomes_final() {
     let count = AggregateCall {
         name: "rows".to_owned(),
         kind: AggregateKind::Count,
-        argument: None,
+        arguments: vec![],
     };
     let aggregate = HashAggregate::new(&["key"], &[count], &schema()).expect("a key");
     job.queries[0].aggregate = Some(Box::new(aggregate));
