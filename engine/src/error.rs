@@ -63,6 +63,18 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
+    /// More rows could not be decoded than the job tolerates.
+    #[error(
+        "{bad} of {rows} rows could not be decoded: more than the share of {ratio_max} that max_error_ratio allows"
+    )]
+    TooManyBadRows {
+        /// Rows that could not be decoded.
+        bad: u64,
+        /// All rows read.
+        rows: u64,
+        /// The share that is tolerated, 0 to 1.
+        ratio_max: f64,
+    },
     /// The job's description is not valid.
     #[error("{0}")]
     Invalid(String),

@@ -18,6 +18,7 @@ use super::aggregate::{AggregateCall, HashAggregate};
 use super::expression::{Comparison, Connective, ExpressionRef, column, column_index, compare, literal, logic};
 use super::filter::Filter;
 use super::project::Project;
+use super::span::Micros;
 use super::text::Text;
 use super::tokenize::Tokenize;
 use super::{Operator, StatefulOperator};
@@ -80,7 +81,7 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "aggregate",
-        usage: "FUNCTION(COLUMN, ...) AS NAME, ... by COLUMN, ...",
+        usage: "FUNCTION(COLUMN, ...) AS NAME, ... by COLUMN, ... [closing SPAN after COLUMN]",
         summary: "groups with aggregate functions",
         build: Build::Stateful(aggregate),
     },
@@ -147,9 +148,21 @@ fn aggregate(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOper
     let (calls, keys) = arguments
         .rsplit_once(" by ")
         .ok_or_else(|| Error::Invalid("`by` is missing".to_owned()))?;
+    let (keys, window) = match keys.split_once(" closing ") {
+        Some((keys, window)) => (keys, Some(window)),
+        None => (keys, None),
+    };
     let keys: Vec<_> = keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
     let calls = items(calls).into_iter().map(call).collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(HashAggregate::new(&keys, &calls, schema)?))
+    let aggregate = HashAggregate::new(&keys, &calls, schema)?;
+    let Some(window) = window else {
+        return Ok(Box::new(aggregate));
+    };
+    let (size, key) = window
+        .split_once(" after ")
+        .ok_or_else(|| Error::Invalid("`after` is missing".to_owned()))?;
+    let size: Micros = size.trim().parse()?;
+    Ok(Box::new(aggregate.with_window(key.trim(), size.0)?))
 }
 
 fn call(text: &str) -> Result<AggregateCall> {
@@ -250,7 +263,7 @@ fn value_of(text: &str, data_type: &DataType) -> Result<ExpressionRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, TimeUnit};
 
     use super::*;
 
@@ -260,6 +273,7 @@ mod tests {
             Field::new("line", DataType::Utf8, true),
             Field::new("status", DataType::Int32, true),
             Field::new("seconds", DataType::Float64, true),
+            Field::new("minute", DataType::Timestamp(TimeUnit::Microsecond, None), true),
         ]))
     }
 
@@ -282,6 +296,7 @@ mod tests {
             "tokenize line bytes:,; lower keep status, seconds",
             "aggregate count(*) AS count, avg(seconds) AS mean by line, status",
             "aggregate max(line) AS last by ",
+            "aggregate max(line) AS last by status, minute closing 60s after minute",
             "aggregate first(line, seconds) AS first, approx_quantile(seconds, 0.99) AS p99 by status",
             "aggregate string_agg(line, ', by '' AS ', 1000) AS lines, top_k(line, 3) AS top by status",
         ] {
