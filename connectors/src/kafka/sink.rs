@@ -374,6 +374,10 @@ impl Sink for KafkaSink {
         self.is_transactional() && !self.options.source_topics.is_empty()
     }
 
+    fn decides(&self) -> bool {
+        self.is_transactional()
+    }
+
     fn recover(&mut self, recovery: &Recovery<'_>) -> Result<Option<Epoch>> {
         let mut running = self.connect(recovery.job)?;
         let epoch = if self.is_transactional() {
@@ -430,10 +434,13 @@ impl Sink for KafkaSink {
 
 impl Drop for KafkaSink {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            if let Some(producer) = Arc::into_inner(running.producer) {
-                producer.close();
-            }
+        self.shared.take();
+        if let Some(producer) = self
+            .running
+            .take()
+            .and_then(|running| Arc::into_inner(running.producer))
+        {
+            producer.close();
         }
     }
 }

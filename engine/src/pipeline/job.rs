@@ -117,7 +117,7 @@ impl Job {
     /// A sink whose commit is the commit point of the epoch decides alone which epoch happened.
     fn check_sinks(&self) -> Result<()> {
         let sinks = self.queries.iter().map(|query| &query.sink).chain(&self.dead_letters);
-        let mut deciders = sinks.filter(|sink| sink.publishes_positions());
+        let mut deciders = sinks.filter(|sink| sink.decides());
         match (deciders.next(), deciders.next()) {
             (Some(first), Some(second)) => Err(Error::Invalid(format!(
                 "two outputs would each decide whether an epoch happened: `{}` and `{}`; at most one exactly-once output \
