@@ -71,7 +71,7 @@ pub struct TimeSettings {
 pub struct TimeParser {
     format: TimeFormat,
     zone: TimeZone,
-    reference: i64,
+    reference: scan::Reference,
     /// The index in [`DETECTED`] of the last hit.
     last: usize,
     /// The last time of [`TimeFormat::Clf`]: neighbours in a web server's log share their second.
@@ -218,7 +218,7 @@ impl TimeParser {
         Self {
             format: format.clone(),
             zone: settings.zone,
-            reference: settings.reference_micros.unwrap_or_else(now),
+            reference: scan::Reference::new(settings.reference_micros.unwrap_or_else(now)),
             last: 0,
             last_clf: None,
         }
