@@ -180,7 +180,7 @@ impl Members<'_, '_, '_> {
 }
 
 /// Returns what a string stands for.
-fn text_of(raw: &[u8], kind: Kind) -> Cow<'_, [u8]> {
+pub(super) fn text_of(raw: &[u8], kind: Kind) -> Cow<'_, [u8]> {
     if kind != Kind::Escaped {
         return Cow::Borrowed(raw);
     }
