@@ -3,6 +3,12 @@
 //! A decoder takes a column of payloads and makes typed columns of the same number of rows, a column at a time. A payload
 //! that can't be decoded never touches its neighbours: its row is null in every column, and it is named as a [`Reject`].
 
+pub mod column;
+pub mod time;
+
+pub use column::{ColumnBuilder, ColumnType, DeclaredColumn, Rows, decode_rows};
+pub use time::{TimeFormat, TimeParser, TimeSettings, TimeZone};
+
 use std::fmt;
 
 use arrow::array::{ArrayRef, BinaryArray};
