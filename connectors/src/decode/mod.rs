@@ -4,9 +4,11 @@
 //! that can't be decoded never touches its neighbours: its row is null in every column, and it is named as a [`Reject`].
 
 pub mod column;
+pub mod json;
 pub mod time;
 
 pub use column::{ColumnBuilder, ColumnType, DeclaredColumn, Rows, decode_rows};
+pub use json::JsonDecoder;
 pub use time::{TimeFormat, TimeParser, TimeSettings, TimeZone};
 
 use std::fmt;

@@ -72,7 +72,7 @@ impl JsonColumn {
 
     /// Appends column `index` of `slots`. A value of another type is null, and a failure of its row.
     pub(super) fn absorb(&mut self, slots: Slots<'_>, index: usize, failures: &mut Failures) {
-        let mut nulls = Nulls {
+        let nulls = Nulls {
             name: &self.name,
             first: self.validity.len(),
             validity: &mut self.validity,

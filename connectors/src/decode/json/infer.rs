@@ -23,6 +23,15 @@ pub fn infer<'p>(payloads: impl IntoIterator<Item = &'p [u8]>) -> Vec<DeclaredCo
     }
     let mut columns = Vec::new();
     members.iter().for_each(|member| member.columns("", &mut columns));
+    for column in &mut columns {
+        // A whole name that also reaches into an object may find anything there.
+        let is_whole_name = members.iter().any(|member| member.key == column.name);
+        let reaches_into =
+            |member: &Member| !member.members.is_empty() && column.name.starts_with(&format!("{}.", member.key));
+        if is_whole_name && members.iter().any(reaches_into) {
+            column.column_type = ColumnType::Text;
+        }
+    }
     columns
 }
 
@@ -42,6 +51,8 @@ struct Member {
     key: String,
     /// What it is where it is no object and not `null`.
     guess: Option<Guess>,
+    /// Whether it is an object somewhere.
+    is_object: bool,
     members: Vec<Member>,
 }
 
@@ -81,7 +92,7 @@ impl Member {
             self.members.iter().for_each(|member| member.columns(&path, columns));
             return;
         }
-        let guess = if self.members.is_empty() { self.guess } else { None };
+        let guess = self.guess.filter(|_| !self.is_object);
         let column_type = guess.unwrap_or(Guess::Text).column_type();
         match columns.iter_mut().find(|column| column.name == name) {
             Some(same) if same.column_type != column_type => same.column_type = ColumnType::Text,
@@ -124,11 +135,14 @@ fn absorb_object(scanner: Scanner<'_>, at: usize, members: &mut Vec<Member>, tim
         let value = scanner.skip_space(scanner.expect(after, b':', "`:` after a key")?);
         let member = member(members, &text_of(key.bytes(scanner.text), key.kind));
         let after = if scanner.byte(value) == b'{' {
+            member.is_object = true;
             absorb_object(scanner, value, &mut member.members, times)?
         } else {
             let (slot, after) = scanner.value(value, 0)?;
             let found = guess(slot, scanner.text, times);
-            member.guess = member.guess.map_or(found, |before| Some(found.map_or(before, |found| before.or(found))));
+            member.guess = member
+                .guess
+                .map_or(found, |before| Some(found.map_or(before, |found| before.or(found))));
             after
         };
         at = scanner.skip_space(after);
@@ -153,6 +167,7 @@ fn member<'m>(members: &'m mut Vec<Member>, key: &Cow<'_, [u8]>) -> &'m mut Memb
         members.push(Member {
             key: key.into_owned(),
             guess: None,
+            is_object: false,
             members: Vec::new(),
         });
         members.len() - 1

@@ -85,12 +85,21 @@ impl JsonDecoder {
         let all: Vec<_> = declared.iter().filter(is_wanted).cloned().collect();
         let rest = all.iter().position(|column| column.name == EXTRA);
         let columns: Vec<_> = all.iter().filter(|column| column.name != EXTRA).cloned().collect();
-        let names = |columns: &[DeclaredColumn]| columns.iter().map(DeclaredColumn::to_string).collect::<Vec<_>>().join(" ");
+        let names = |columns: &[DeclaredColumn]| {
+            columns
+                .iter()
+                .map(DeclaredColumn::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         Ok(Self {
             description: format!("json {}", names(&all)).trim_end().to_owned(),
             paths: Paths::new(
                 columns.iter().map(|column| column.name.as_str()),
-                declared.iter().map(|column| column.name.as_str()),
+                declared
+                    .iter()
+                    .map(|column| column.name.as_str())
+                    .filter(|name| *name != EXTRA),
             ),
             schema: DeclaredColumn::schema(&all),
             columns,

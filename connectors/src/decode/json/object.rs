@@ -165,7 +165,10 @@ impl Members<'_, '_, '_> {
     fn inside(&mut self, at: usize, node: Node, depth: u32) -> Scan<usize> {
         let paths = self.walk.paths;
         // The last of two members of one name is the only one: nothing stays of the first.
-        paths.inside(node).iter().for_each(|&column| self.put(column, Slot::ABSENT));
+        paths
+            .inside(node)
+            .iter()
+            .for_each(|&column| self.put(column, Slot::ABSENT));
         let (slot, after) = if self.scanner.byte(at) == b'{' {
             let after = self.object(at, node, depth, None)?;
             (Slot::new(Kind::Nested, at, after), after)

@@ -133,7 +133,10 @@ mod tests {
         );
         let text = br#"{"a":1,"a_key_of_more_than_16_bytes":2}"#;
         assert_eq!(order.follower(a, text, 7), Some((long, Target::Ignored, 37)));
-        assert_eq!(order.follower(a, br#"{"a":1,"a_key_of_more_than_17_bytes":2}"#, 7), None);
+        assert_eq!(
+            order.follower(a, br#"{"a":1,"a_key_of_more_than_17_bytes":2}"#, 7),
+            None
+        );
         assert_eq!(order.follower(a, br#"{"a":1,"a_key"#, 7), None);
     }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use engine::kernel::separators::{ByteSet, separator_masks};
 
 use super::escape;
+use crate::decode::column::shown;
 
 /// Objects and arrays inside each other, the outermost included. Bounds the stack; as many as a `u64` has bits.
 pub(super) const DEPTH_MAX: u32 = 64;
@@ -401,7 +402,7 @@ impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chunk = self.0.utf8_chunks().next();
         match chunk.and_then(|chunk| chunk.valid().chars().next()) {
-            Some(found) => write!(f, "`{}`", found.escape_debug()),
+            Some(found) => write!(f, "`{}`", shown(found.encode_utf8(&mut [0; 4]).as_bytes())),
             None => f.write_str("the end"),
         }
     }
