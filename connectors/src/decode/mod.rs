@@ -4,11 +4,17 @@
 //! that can't be decoded never touches its neighbours: its row is null in every column, and it is named as a [`Reject`].
 
 pub mod column;
+pub mod delimited;
+pub mod grok;
 pub mod json;
+pub mod regex;
 pub mod time;
 
 pub use column::{ColumnBuilder, ColumnType, DeclaredColumn, Rows, decode_rows};
+pub use delimited::{DelimitedDecoder, Dialect};
+pub use grok::GrokDecoder;
 pub use json::JsonDecoder;
+pub use regex::RegexDecoder;
 pub use time::{TimeFormat, TimeParser, TimeSettings, TimeZone};
 
 use std::fmt;

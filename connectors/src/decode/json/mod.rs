@@ -22,8 +22,8 @@
 //! - Of members with one name the last counts.
 //! - A name with dots reaches into objects: `http.status` is `status` inside `http`. A member of the payload's object that
 //!   is called `http.status` itself goes before.
-//! - A string column named `_extra` has the members that no declared column takes or reaches into, as the text of an
-//!   object; it is null where there are none.
+//! - The column `_extra`, where it is wanted, has the members that no declared column takes or reaches into, as the text of
+//!   an object; it is null where there are none.
 
 mod column;
 mod escape;
@@ -56,7 +56,7 @@ use super::time::TimeSettings;
 use super::{Decoded, Decoder, Reject};
 
 /// The column of the members that no other column takes.
-pub const EXTRA: &str = "_extra";
+const EXTRA: &str = "_extra";
 
 /// Rows that are scanned before their columns are built: a block of log lines and its slots stay in the second-level cache.
 const BLOCK_ROWS: usize = 256;
@@ -67,61 +67,47 @@ pub struct JsonDecoder {
     description: String,
     /// The wanted columns, without the one of the rest.
     columns: Vec<DeclaredColumn>,
-    /// Where the column of the rest is in the schema.
-    rest: Option<usize>,
+    /// Whether the column of the rest is wanted.
+    has_extra: bool,
     paths: Paths,
     settings: TimeSettings,
     schema: SchemaRef,
 }
 
 impl JsonDecoder {
-    /// Returns a decoder into the declared columns, or into those of them that are wanted.
+    /// Returns a decoder of the declared columns and `_extra`, as far as they are named in `wanted`; `None` wants all.
     ///
     /// # Errors
-    /// When two columns have one name, or `_extra` is no string.
+    /// When two columns have one name, or one is called `_extra`.
     pub fn new(declared: &[DeclaredColumn], wanted: Option<&[String]>, settings: TimeSettings) -> Result<Self> {
-        check_columns(declared)?;
+        let extra = DeclaredColumn::new(EXTRA, ColumnType::Text);
+        for (index, column) in declared.iter().enumerate() {
+            let is_same = |other: &DeclaredColumn| other.name == column.name;
+            if is_same(&extra) || declared[..index].iter().any(is_same) {
+                return Err(Error::Invalid(format!(
+                    "the column `{}` is declared twice",
+                    column.name
+                )));
+            }
+        }
         let is_wanted = |column: &&DeclaredColumn| wanted.is_none_or(|wanted| wanted.contains(&column.name));
-        let all: Vec<_> = declared.iter().filter(is_wanted).cloned().collect();
-        let rest = all.iter().position(|column| column.name == EXTRA);
-        let columns: Vec<_> = all.iter().filter(|column| column.name != EXTRA).cloned().collect();
-        let names = |columns: &[DeclaredColumn]| {
-            columns
-                .iter()
-                .map(DeclaredColumn::to_string)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
+        let columns: Vec<_> = declared.iter().filter(is_wanted).cloned().collect();
+        let has_extra = is_wanted(&&extra);
+        let all = [&columns[..], if has_extra { std::slice::from_ref(&extra) } else { &[] }].concat();
+        let described: Vec<_> = all.iter().map(DeclaredColumn::to_string).collect();
         Ok(Self {
-            description: format!("json {}", names(&all)).trim_end().to_owned(),
-            paths: Paths::new(
-                columns.iter().map(|column| column.name.as_str()),
-                declared
-                    .iter()
-                    .map(|column| column.name.as_str())
-                    .filter(|name| *name != EXTRA),
-            ),
+            description: format!("json {}", described.join(", ")),
+            paths: Paths::new(names(&columns), names(declared)),
             schema: DeclaredColumn::schema(&all),
             columns,
-            rest,
+            has_extra,
             settings,
         })
     }
 }
 
-fn check_columns(declared: &[DeclaredColumn]) -> Result<()> {
-    for (index, column) in declared.iter().enumerate() {
-        if declared[..index].iter().any(|before| before.name == column.name) {
-            return Err(Error::Invalid(format!("the column {} is declared twice", column.name)));
-        }
-        if column.name == EXTRA && column.column_type != ColumnType::Text {
-            return Err(Error::Invalid(format!(
-                "expected the type string for the column {EXTRA}, which holds the text of an object, not {}",
-                column.column_type
-            )));
-        }
-    }
-    Ok(())
+fn names(columns: &[DeclaredColumn]) -> impl Iterator<Item = &str> {
+    columns.iter().map(|column| column.name.as_str())
 }
 
 impl Decoder for JsonDecoder {
@@ -131,6 +117,11 @@ impl Decoder for JsonDecoder {
 
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    fn rules_out(&self, payload: &[u8]) -> bool {
+        let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
+        first != Some(&b'{')
     }
 
     fn decode(&self, payloads: &BinaryArray) -> Result<Decoded> {
@@ -146,7 +137,7 @@ impl Decoder for JsonDecoder {
 struct Building<'d> {
     walk: Walk<'d>,
     columns: Vec<JsonColumn>,
-    rest: Option<(usize, Rest)>,
+    rest: Option<Rest>,
     rejects: Vec<Reject>,
     // Of the present block, kept for their memory.
     specials: Specials,
@@ -160,7 +151,7 @@ impl<'d> Building<'d> {
         Self {
             walk: Walk::new(&decoder.paths),
             columns: decoder.columns.iter().map(column).collect(),
-            rest: decoder.rest.map(|index| (index, Rest::with_capacity(rows))),
+            rest: decoder.has_extra.then(|| Rest::with_capacity(rows)),
             rejects: Vec::new(),
             specials: Specials::new(),
             slots: Vec::new(),
@@ -182,7 +173,7 @@ impl<'d> Building<'d> {
         for (row, reason) in rows.zip(&mut self.failures) {
             if let Some(reason) = reason.take() {
                 self.columns.iter_mut().for_each(|column| column.clear(row));
-                self.rest.iter_mut().for_each(|(_, rest)| rest.clear(row));
+                self.rest.iter_mut().for_each(|rest| rest.clear(row));
                 self.rejects.push(Reject { row, reason });
             }
         }
@@ -201,7 +192,7 @@ impl<'d> Building<'d> {
         self.failures.resize(rows.len(), None);
         for (index, row) in rows.enumerate() {
             if payloads.is_null(row) {
-                self.rest.iter_mut().for_each(|(_, rest)| rest.end_null());
+                self.rest.iter_mut().for_each(Rest::end_null);
                 continue;
             }
             let payload = ends[index] as usize - first..ends[index + 1] as usize - first;
@@ -213,7 +204,7 @@ impl<'d> Building<'d> {
     /// Finds the values of one row of a block.
     fn row(&mut self, text: &[u8], payload: Range<usize>, index: usize, is_utf8: bool) {
         let slots = &mut self.slots[index * self.columns.len()..(index + 1) * self.columns.len()];
-        let mut rest = self.rest.as_mut().map(|(_, rest)| rest);
+        let mut rest = self.rest.as_mut();
         let scanner = Scanner {
             text: &text[..payload.end],
             specials: &self.specials,
@@ -238,9 +229,7 @@ impl<'d> Building<'d> {
     fn finish(self) -> Result<Decoded> {
         let columns = self.columns.into_iter().map(JsonColumn::finish);
         let mut columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
-        if let Some((index, rest)) = self.rest {
-            columns.insert(index, rest.finish()?);
-        }
+        columns.extend(self.rest.map(Rest::finish).transpose()?);
         Ok(Decoded {
             columns,
             rejects: self.rejects,

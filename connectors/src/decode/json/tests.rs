@@ -14,8 +14,13 @@ fn declared(columns: &str) -> Vec<DeclaredColumn> {
     columns.split_whitespace().map(column).collect()
 }
 
+/// Returns a decoder of `NAME:TYPE NAME:TYPE ... _extra`, with the column `_extra` only if it is named.
 fn decoder(columns: &str) -> JsonDecoder {
-    JsonDecoder::new(&declared(columns), None, TimeSettings::default()).expect("valid columns")
+    let declared = declared(columns.trim_end_matches("_extra"));
+    let names = declared.iter().map(|column| column.name.clone());
+    let extra = columns.ends_with("_extra").then(|| "_extra".to_owned());
+    let wanted: Vec<_> = names.chain(extra).collect();
+    JsonDecoder::new(&declared, Some(&wanted), TimeSettings::default()).expect("valid columns")
 }
 
 fn decode<P: AsRef<[u8]>>(columns: &str, payloads: &[Option<P>]) -> Decoded {
@@ -169,7 +174,7 @@ fn the_last_of_members_with_one_name_counts() {
 #[test]
 fn extra_has_the_members_that_no_column_takes() {
     check(
-        "a:int _extra:string http.status:int",
+        "a:int http.status:int _extra",
         &[
             r#"{"x":1,"a":2,"y" : {"z": "\n"},"http":{"status":1,"size":2}}"#,
             r#"{"a":2}"#,
@@ -178,11 +183,11 @@ fn extra_has_the_members_that_no_column_takes() {
             r#"{"_extra":{},"x":"é"}"#,
         ],
         &[
-            r#"2 | {"x":1,"y" : {"z": "\n"}} | 1"#,
+            r#"2 | 1 | {"x":1,"y" : {"z": "\n"}}"#,
             "2 | NULL | NULL",
             "NULL | NULL | NULL",
             "NULL | NULL | NULL",
-            r#"NULL | {"_extra":{},"x":"é"} | NULL"#,
+            r#"NULL | NULL | {"_extra":{},"x":"é"}"#,
             "2: a: `no number` is no int",
             "3: expected a key in quotes at byte 7, found the end",
         ],
@@ -192,11 +197,17 @@ fn extra_has_the_members_that_no_column_takes() {
 #[test]
 fn only_wanted_columns_are_built_and_checked() {
     let wanted = ["_extra".to_owned(), "c".to_owned()];
-    let declared = declared("a:int b.x:int c:int _extra:string");
+    let declared = declared("a:int b.x:int c:int");
     let decoder = JsonDecoder::new(&declared, Some(&wanted), TimeSettings::default()).expect("valid columns");
     let payloads = BinaryArray::from_vec(vec![br#"{"a":"x","b":{"y":1},"c":3,"d":4}"#, br#"{"a":}"#]);
     let decoded = decoder.decode(&payloads).expect("payloads are no errors");
-    assert_eq!(decoder.schema(), DeclaredColumn::schema(&declared[2..]));
+    let names: Vec<_> = decoder
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    assert_eq!(names, ["c", "_extra"]);
     assert_eq!(
         shown(&decoded),
         "3 | {\"d\":4}\nNULL | NULL\n1: expected a value at byte 5, found `}`"
@@ -352,10 +363,7 @@ fn bytes_that_are_no_utf8_are_a_reject_of_their_row_alone() {
 
 #[test]
 fn tombstones_are_null_and_no_rejects() {
-    let decoded = decode(
-        "a:int _extra:string",
-        &[Some(r#"{"a":1,"b":2}"#), None, Some(r#"{"a":3}"#)],
-    );
+    let decoded = decode("a:int _extra", &[Some(r#"{"a":1,"b":2}"#), None, Some(r#"{"a":3}"#)]);
     assert_eq!(shown(&decoded), "1 | {\"b\":2}\nNULL | NULL\n3 | NULL");
 }
 
@@ -375,15 +383,15 @@ fn columns_that_contradict_each_other_are_refused() {
         let decoder = JsonDecoder::new(&declared(columns), None, TimeSettings::default());
         decoder.expect_err("refused").to_string()
     };
-    assert_eq!(refused("a:int a:string"), "the column a is declared twice");
-    assert_eq!(
-        refused("_extra:int"),
-        "expected the type string for the column _extra, which holds the text of an object, not int"
-    );
-    assert_eq!(
-        decoder("a:int b.c:timestamp:unix").describe(),
-        "json a:int b.c:timestamp:unix"
-    );
+    assert_eq!(refused("a:int a:string"), "the column `a` is declared twice");
+    assert_eq!(refused("_extra:string"), "the column `_extra` is declared twice");
+}
+
+#[test]
+fn the_description_names_columns_and_types() {
+    let decoder = JsonDecoder::new(&declared("a:int b.c:timestamp:unix"), None, TimeSettings::default());
+    let description = decoder.expect("valid columns").describe();
+    assert_eq!(description, "json a:int, b.c:timestamp:unix, _extra:string");
 }
 
 /// The keys of made-up objects: few, so that they come again, and some with what needs an escape.
@@ -513,7 +521,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_decoded_or_rejected(payloads: Vec<Option<Vec<u8>>>) {
-        let decoded = decode("a:string a.b:int _extra:string", &payloads);
+        let decoded = decode("a:string a.b:int _extra", &payloads);
         prop_assert!(decoded.columns.iter().all(|column| column.len() == payloads.len()));
         let _ = infer(payloads.iter().flatten().map(Vec::as_slice));
     }
