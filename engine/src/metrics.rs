@@ -16,6 +16,8 @@ pub struct Metrics {
     pub rows_out: Counter,
     /// Rows whose text was not UTF-8 and was repaired with U+FFFD.
     pub rows_repaired: Counter,
+    /// Rows whose payload could not be decoded, whatever became of them.
+    pub rows_bad: Counter,
     /// Micro-batches that had rows.
     pub micro_batches: Counter,
     /// Committed epochs of this run.

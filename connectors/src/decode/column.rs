@@ -397,6 +397,42 @@ impl Rows {
             .map_err(|reason| format!("{}: {reason}", self.names[index]))
     }
 
+    /// Sets column `index` of the present row to what `text` says; a value it has already is replaced.
+    ///
+    /// # Errors
+    /// As [`set_text`](Self::set_text).
+    #[inline]
+    pub fn set_str(&mut self, index: usize, text: &str) -> Result<(), String> {
+        self.columns[index].truncate(self.rows);
+        self.put_str(Some(index), text)
+    }
+
+    /// Takes back the value of column `index` in the present row, if it has one.
+    #[inline]
+    pub fn clear(&mut self, index: usize) {
+        self.columns[index].truncate(self.rows);
+    }
+
+    /// Sets the int or timestamp column at `slot`, if there is one. It has no value in the present row yet.
+    #[inline]
+    pub fn put_i64(&mut self, slot: Option<usize>, value: i64) {
+        if let Some(index) = slot {
+            self.columns[index].append_i64(value);
+        }
+    }
+
+    /// Sets the column at `slot`, if there is one, to what `text` says. It has no value in the present row yet.
+    ///
+    /// # Errors
+    /// When it says none of the column's type: the reason, with the column's name.
+    #[inline]
+    pub fn put_str(&mut self, slot: Option<usize>, text: &str) -> Result<(), String> {
+        let Some(index) = slot else { return Ok(()) };
+        self.columns[index]
+            .append_str(text)
+            .map_err(|reason| format!("{}: {reason}", self.names[index]))
+    }
+
     /// Ends the present row; a column without a value is null in it.
     #[inline]
     pub fn end_row(&mut self) {
@@ -513,8 +549,9 @@ pub fn shown(text: &[u8]) -> String {
     }
 }
 
+/// Returns the reason that `text` is no string.
 #[cold]
-fn not_utf8(text: &[u8], error: std::str::Utf8Error) -> String {
+pub(super) fn not_utf8(text: &[u8], error: std::str::Utf8Error) -> String {
     let at = error.valid_up_to();
     format!(
         "byte {at} of `{}` is 0x{:02x}, which is no UTF-8 there",
