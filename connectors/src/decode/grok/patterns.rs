@@ -48,7 +48,7 @@ pub(super) const PATTERNS: &[(&str, &str)] = &[
     ("HTTPDATE", r"%{MONTHDAY}/%{MONTH}/%{YEAR}:%{TIME} %{INT}"),
     ("HTTPDUSER", r"(?:%{EMAILADDRESS}|%{USER})"),
     ("INT", r"[+-]?[0-9]+"),
-    ("IP", r"(?:%{IPV6}|%{IPV4})"),
+    ("IP", r"(?:%{IPV4}|%{IPV6})"),
     ("IPORHOST", r"(?:%{IP}|%{HOSTNAME})"),
     ("IPV4", r"%{IPV4PART}(?:\.%{IPV4PART}){3}"),
     ("IPV4PART", r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[0-9]{1,2})"),
@@ -98,7 +98,10 @@ pub(super) const PATTERNS: &[(&str, &str)] = &[
     ("QS", r"%{QUOTEDSTRING}"),
     (
         "QUOTEDSTRING",
-        r#"(?-u:"(?:\\.|[^\\"])*"|'(?:\\.|[^\\'])*'|`(?:\\.|[^\\`])*`)"#,
+        concat!(
+            r#"(?-u:"[^\\"]*(?:\\.[^\\"]*)*"|"#,
+            r"'[^\\']*(?:\\.[^\\']*)*'|`[^\\`]*(?:\\.[^\\`]*)*`)",
+        ),
     ),
     ("SECOND", r"(?:60|[0-5]?[0-9])(?:[:.,][0-9]+)?"),
     ("SPACE", r"(?-u:\s*)"),

@@ -1,7 +1,5 @@
 //! Columns out of a sample of payloads: what `schema infer` shows.
 
-use std::borrow::Cow;
-
 use super::EXTRA;
 use super::object::text_of;
 use super::scan::{Kind, OBJECT_GOES_ON, Scan, Scanner, Slot, Specials, Unexpected};
@@ -160,7 +158,7 @@ fn absorb_object(scanner: Scanner<'_>, at: usize, members: &mut Vec<Member>, tim
 }
 
 /// Returns the member with this key, which comes to be if there is none.
-fn member<'m>(members: &'m mut Vec<Member>, key: &Cow<'_, [u8]>) -> &'m mut Member {
+fn member<'m>(members: &'m mut Vec<Member>, key: &[u8]) -> &'m mut Member {
     let key = String::from_utf8_lossy(key);
     let found = members.iter().position(|member| member.key == key);
     let index = found.unwrap_or_else(|| {
