@@ -95,15 +95,15 @@ impl AccessLog {
             return Err("expected a host at the start, not a space".to_owned());
         }
         self.put(HOST, Some(host), rows)?;
-        self.put(IDENT, unless_dash(cursor.up_to(b' ', "an identity and a space")?), rows)?;
+        self.put(IDENT, unless_dash(cursor.short_word("an identity and a space")?), rows)?;
         self.put(USER, unless_dash(user(&mut cursor)?), rows)?;
         self.put(TIME, unless_dash(cursor.up_to(b']', "`]` after the time")?), rows)?;
         cursor.skip(" \"", "a space and a quoted request")?;
         let request = cursor.quoted("a quote after the request")?;
         self.put_request(request.unescape(scratch), rows)?;
         cursor.skip(" ", "a space after the request")?;
-        self.put(STATUS, unless_dash(cursor.up_to(b' ', "a status and a space")?), rows)?;
-        let (bytes, has_more) = match memchr(b' ', cursor.rest.as_bytes()) {
+        self.put(STATUS, unless_dash(cursor.short_word("a status and a space")?), rows)?;
+        let (bytes, has_more) = match cursor.rest.bytes().position(|byte| byte == b' ') {
             Some(end) => (&cursor.rest[..end], true),
             None => (cursor.rest, false),
         };
@@ -175,6 +175,10 @@ impl Decoder for AccessLog {
 /// Returns the user, up to the bracket that opens the time: a user's name may hold spaces.
 #[inline]
 fn user<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, String> {
+    if let Some(rest) = cursor.rest.strip_prefix("- [") {
+        cursor.rest = rest;
+        return Ok("-");
+    }
     let bytes = cursor.rest.as_bytes();
     let mut from = 1;
     while let Some(at) = bytes.get(from..).and_then(|rest| memchr(b'[', rest)) {

@@ -57,6 +57,8 @@ pub struct DeclaredColumn {
 pub struct ColumnBuilder {
     values: Values,
     valid: NullBufferBuilder,
+    /// The number of values; every append asks for it, and `valid` does not answer inline.
+    len: usize,
 }
 
 /// Columns under way, row by row. Only its rows' last one is ever incomplete.
@@ -196,12 +198,14 @@ impl ColumnBuilder {
         Self {
             values,
             valid: NullBufferBuilder::new(rows),
+            len: 0,
         }
     }
 
     /// Returns the number of values, nulls included.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.valid.len()
+        self.len
     }
 
     /// Returns whether there is no value.
@@ -230,7 +234,7 @@ impl ColumnBuilder {
                 values.push(parser.parse(text).ok_or_else(|| refused(text, "no timestamp"))?);
             }
         }
-        self.valid.append_non_null();
+        self.end_value();
         Ok(())
     }
 
@@ -243,7 +247,7 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Text(strings) => {
                 strings.append(text.as_bytes())?;
-                self.valid.append_non_null();
+                self.end_value();
                 Ok(())
             }
             _ => self.append_text(text.as_bytes()),
@@ -260,7 +264,7 @@ impl ColumnBuilder {
             Values::Int(values) | Values::Timestamp(values, _) => values.push(value),
             other => panic!("{other:?} takes no integers"),
         }
-        self.valid.append_non_null();
+        self.end_value();
     }
 
     /// Appends a null.
@@ -273,13 +277,24 @@ impl ColumnBuilder {
             Values::Text(strings) | Values::Bytes(strings) => strings.append_none(),
         }
         self.valid.append_null();
+        self.len += 1;
+    }
+
+    #[inline]
+    fn end_value(&mut self) {
+        self.valid.append_non_null();
+        self.len += 1;
     }
 
     /// Takes the last values back, so that `rows` are left; keeps all when there are no more than that.
+    #[inline]
     pub fn truncate(&mut self, rows: usize) {
-        if rows >= self.len() {
-            return;
+        if rows < self.len {
+            self.take_back(rows);
         }
+    }
+
+    fn take_back(&mut self, rows: usize) {
         match &mut self.values {
             Values::Int(values) | Values::Timestamp(values, _) => values.truncate(rows),
             Values::Float(values) => values.truncate(rows),
@@ -287,6 +302,7 @@ impl ColumnBuilder {
             Values::Text(strings) | Values::Bytes(strings) => strings.truncate(rows),
         }
         self.valid.truncate(rows);
+        self.len = rows;
     }
 
     /// Returns the column.

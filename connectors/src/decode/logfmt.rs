@@ -13,7 +13,7 @@ use memchr::memchr;
 
 use super::column::{ColumnType, DeclaredColumn, Rows, decode_rows};
 use super::layout::Layout;
-use super::text::{Cursor, line};
+use super::text::{Cursor, find_blank_or, line};
 use super::time::TimeSettings;
 use super::{Decoded, Decoder};
 
@@ -22,6 +22,10 @@ const EXTRA_COLUMN: &str = "_extra";
 
 /// Pairs up to which repeated keys are looked for by comparing all with all; beyond, by sorting.
 const COMPARED_MAX: usize = 16;
+
+/// Keys of a line that are remembered for the next one, and the bytes of one: more than programs have.
+const ORDER_MAX: usize = 64;
+const KEY_BYTES_MAX: usize = 256;
 
 /// Decodes pairs to declared columns, and the others to `_extra`: the text of a JSON object of strings, null without any.
 ///
@@ -42,6 +46,8 @@ struct Scratch {
     text: String,
     extra: Vec<Extra>,
     json: Vec<u8>,
+    /// The keys of the last line in their order, and their columns: lines of one program mostly have the same keys.
+    order: Vec<(String, Option<usize>)>,
 }
 
 /// A pair for `_extra`, as places in the line.
@@ -93,14 +99,13 @@ impl Logfmt {
         }
         scratch.extra.clear();
         let keeps_extra = self.extra_slot().is_some();
-        let (mut at, mut expected) = (0, 0);
+        let (mut at, mut number) = (0, 0);
         while let Some((key, value, next)) = pair(line, at)? {
             at = next;
-            match self.find(&line[key.clone()], expected) {
-                Some(column) => {
-                    expected = column + 1;
-                    self.set(column, value.text(line, &mut scratch.text), rows)?;
-                }
+            let column = self.find(&line[key.clone()], number, &mut scratch.order);
+            number += 1;
+            match column {
+                Some(column) => self.set(column, value.text(line, &mut scratch.text), rows)?,
                 None if keeps_extra => scratch.extra.push(Extra { key, value }),
                 None => {}
             }
@@ -111,13 +116,29 @@ impl Logfmt {
         }
     }
 
-    /// Returns the column of `key`. Lines of one program have their keys in one order: `expected` is looked at first.
+    /// Returns the column of `key`, the line's `number`-th.
     #[inline]
-    fn find(&self, key: &str, expected: usize) -> Option<usize> {
-        if self.keys.get(expected).is_some_and(|name| name == key) {
-            return Some(expected);
+    fn find(&self, key: &str, number: usize, order: &mut Vec<(String, Option<usize>)>) -> Option<usize> {
+        match order.get(number) {
+            Some((known, column)) if known == key => *column,
+            _ => self.look_up(key, number, order),
         }
-        self.keys.iter().position(|name| name == key)
+    }
+
+    #[cold]
+    fn look_up(&self, key: &str, number: usize, order: &mut Vec<(String, Option<usize>)>) -> Option<usize> {
+        let column = self.keys.iter().position(|name| name == key);
+        if number < ORDER_MAX && key.len() <= KEY_BYTES_MAX {
+            match order.get_mut(number) {
+                Some((known, known_column)) => {
+                    known.clear();
+                    known.push_str(key);
+                    *known_column = column;
+                }
+                None => order.push((key.to_owned(), column)),
+            }
+        }
+        column
     }
 
     #[inline]
@@ -194,7 +215,7 @@ fn pair(line: &str, at: usize) -> Result<Option<(Range<usize>, Value, usize)>, S
     else {
         return Ok(None);
     };
-    let length = bytes[start..].iter().position(|byte| *byte <= b' ' || *byte == b'=');
+    let length = find_blank_or(b'=', &bytes[start..]);
     let end = length.map_or(bytes.len(), |length| start + length);
     let key = start..end;
     if bytes.get(end) != Some(&b'=') {
@@ -208,7 +229,7 @@ fn pair(line: &str, at: usize) -> Result<Option<(Range<usize>, Value, usize)>, S
         let (value, end) = quoted(line, start)?;
         return Ok(Some((key, value, end)));
     }
-    let length = bytes[start..].iter().position(|byte| *byte <= b' ');
+    let length = find_blank_or(b' ', &bytes[start..]);
     let end = length.map_or(bytes.len(), |length| start + length);
     Ok(Some((key, Value::Plain(start..end), end)))
 }

@@ -110,18 +110,14 @@ impl Syslog {
             let micros = times.iso8601.parse(time.as_bytes());
             rows.put_i64(self.layout.slot(TIME), micros.ok_or_else(|| not_a_time(time))?);
         }
-        self.put(HOST, unless_dash(cursor.up_to(b' ', "a host and a space")?), rows)?;
-        self.put(APP, unless_dash(cursor.up_to(b' ', "an app and a space")?), rows)?;
+        self.put(HOST, unless_dash(cursor.short_word("a host and a space")?), rows)?;
+        self.put(APP, unless_dash(cursor.short_word("an app and a space")?), rows)?;
         self.put(
             PROCID,
-            unless_dash(cursor.up_to(b' ', "a process id and a space")?),
+            unless_dash(cursor.short_word("a process id and a space")?),
             rows,
         )?;
-        self.put(
-            MSGID,
-            unless_dash(cursor.up_to(b' ', "a message id and a space")?),
-            rows,
-        )?;
+        self.put(MSGID, unless_dash(cursor.short_word("a message id and a space")?), rows)?;
         let length = structured_data(&cursor)?;
         self.put(STRUCTURED_DATA, unless_dash(&cursor.rest[..length]), rows)?;
         cursor.rest = &cursor.rest[length..];

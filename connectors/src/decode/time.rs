@@ -71,10 +71,15 @@ pub struct TimeSettings {
 pub struct TimeParser {
     format: TimeFormat,
     zone: TimeZone,
-    reference: i64,
+    reference: scan::Reference,
     /// The index in [`DETECTED`] of the last hit.
     last: usize,
+    /// The last time of [`TimeFormat::Clf`]: neighbours in a web server's log share their second.
+    last_clf: Option<(ClfText, i64)>,
 }
+
+/// As long as `10/Oct/2000:13:55:36 -0700`.
+type ClfText = [u8; 26];
 
 /// The formats by name, but for the patterns.
 const NAMES: &[(&str, TimeFormat)] = &[
@@ -213,8 +218,9 @@ impl TimeParser {
         Self {
             format: format.clone(),
             zone: settings.zone,
-            reference: settings.reference_micros.unwrap_or_else(now),
+            reference: scan::Reference::new(settings.reference_micros.unwrap_or_else(now)),
             last: 0,
+            last_clf: None,
         }
     }
 
@@ -223,10 +229,25 @@ impl TimeParser {
     #[inline]
     pub fn parse(&mut self, text: &[u8]) -> Option<i64> {
         match &self.format {
-            TimeFormat::Clf => scan::clf(text, self.zone),
+            TimeFormat::Clf => self.clf(text),
             TimeFormat::Iso8601 => scan::iso8601(text, self.zone),
             TimeFormat::Auto => self.detect(text),
             format => self.read(format, text),
+        }
+    }
+
+    #[inline]
+    fn clf(&mut self, text: &[u8]) -> Option<i64> {
+        let Ok(text) = <&ClfText>::try_from(text) else {
+            return scan::clf(text, self.zone);
+        };
+        match self.last_clf {
+            Some((last, time)) if last == *text => Some(time),
+            _ => {
+                let time = scan::clf(text, self.zone)?;
+                self.last_clf = Some((*text, time));
+                Some(time)
+            }
         }
     }
 

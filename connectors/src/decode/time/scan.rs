@@ -1,10 +1,26 @@
 //! Byte scanners of the common timestamp formats. Each takes a whole text and returns microseconds since 1970 UTC, or `None`
 //! for anything else: another format, a day that no month has, a number out of range.
 
+use chrono::{DateTime, Datelike};
+
 use super::TimeZone;
 
 pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+
+/// A time, and its year in UTC.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reference {
+    micros: i64,
+    year: i64,
+}
+
+impl Reference {
+    pub(super) fn new(micros: i64) -> Self {
+        let year = DateTime::from_timestamp_micros(micros).map_or(1970, |time| i64::from(time.year()));
+        Self { micros, year }
+    }
+}
 
 /// Digits of a fraction that count; more are cut off.
 const FRACTION_DIGITS: usize = 6;
@@ -52,7 +68,7 @@ pub(super) fn clf(text: &[u8], zone: TimeZone) -> Option<i64> {
 
 /// Reads `Oct 11 22:14:15`, the day padded with a space or a zero. Of the three years around `reference`, the one is taken
 /// that puts the time nearest to it.
-pub(super) fn rfc3164(text: &[u8], zone: TimeZone, reference: i64) -> Option<i64> {
+pub(super) fn rfc3164(text: &[u8], zone: TimeZone, reference: Reference) -> Option<i64> {
     let text: &[u8; 15] = text.try_into().ok()?;
     if text[3] != b' ' || text[6] != b' ' {
         return None;
@@ -61,12 +77,11 @@ pub(super) fn rfc3164(text: &[u8], zone: TimeZone, reference: i64) -> Option<i64
     let tens = if text[4] == b' ' { b'0' } else { text[4] };
     let day = two(tens, text[5])?;
     let second = time_of_day(text[7..].first_chunk()?)?;
-    let this_year = year_of(reference);
-    let candidates = (this_year - 1..=this_year + 1).filter_map(|year| {
+    let candidates = (reference.year - 1..=reference.year + 1).filter_map(|year| {
         let days = days_from_civil(Some(year), month, day)?;
         at(days, second, zone.seconds_east(), 0)
     });
-    candidates.min_by_key(|time| time.abs_diff(reference))
+    candidates.min_by_key(|time| time.abs_diff(reference.micros))
 }
 
 /// Reads a number of units since 1970, `micros` microseconds each, with or without a sign and a fraction.
@@ -143,12 +158,6 @@ fn days_of_month(year: i64, month: i64) -> i64 {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
-}
-
-/// Returns the year of a time, in UTC.
-fn year_of(micros: i64) -> i64 {
-    use chrono::Datelike;
-    chrono::DateTime::from_timestamp_micros(micros).map_or(1970, |time| i64::from(time.year()))
 }
 
 fn at(days: i64, second: i64, seconds_east: i64, micros: i64) -> Option<i64> {
