@@ -6,11 +6,15 @@
 pub mod access_log;
 pub mod column;
 pub mod dead_letter;
+pub mod delimited;
+pub mod grok;
+pub mod json;
 pub mod layout;
 pub mod lines;
 pub mod list;
 pub mod logfmt;
 pub mod operator;
+pub mod regex;
 pub mod registry;
 pub mod syslog;
 #[cfg(test)]
@@ -20,7 +24,11 @@ pub mod time;
 
 pub use column::{ColumnBuilder, ColumnType, DeclaredColumn, Rows, decode_rows};
 pub use dead_letter::dead_letter_schema;
+pub use delimited::{DelimitedDecoder, Dialect};
+pub use grok::GrokDecoder;
+pub use json::JsonDecoder;
 pub use operator::{BadRows, DecodeRows};
+pub use regex::RegexDecoder;
 pub use registry::{FormatOptions, build};
 pub use time::{TimeFormat, TimeParser, TimeSettings, TimeZone};
 

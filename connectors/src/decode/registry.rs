@@ -1,5 +1,6 @@
 //! The formats by name: one line each. Help, the documentation's table and the parser of format names derive from it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::{Error, Result};
@@ -7,9 +8,13 @@ use engine::{Error, Result};
 use super::Decoder;
 use super::access_log::AccessLog;
 use super::column::DeclaredColumn;
+use super::delimited::{DelimitedDecoder, Dialect};
+use super::grok::GrokDecoder;
+use super::json::JsonDecoder;
 use super::lines::Lines;
 use super::list::List;
 use super::logfmt::Logfmt;
+use super::regex::RegexDecoder;
 use super::syslog::Syslog;
 use super::time::TimeSettings;
 use crate::spelling;
@@ -21,9 +26,11 @@ pub struct FormatOptions {
     pub columns: Vec<DeclaredColumn>,
     /// The pattern, for formats that have one.
     pub pattern: Option<String>,
+    /// The user's own named patterns, for formats whose pattern is made of such.
+    pub patterns: BTreeMap<String, String>,
     /// The byte between two fields, for formats with delimiters; `None` is the format's own.
     pub delimiter: Option<u8>,
-    /// Whether payloads that repeat the columns' names are left out, for formats with delimiters.
+    /// Whether payloads that repeat the columns' names are null, as tombstones are, for formats with delimiters.
     pub header: bool,
     /// The zone of times without one, and the time that those without a year are put nearest to.
     pub time: TimeSettings,
@@ -53,6 +60,8 @@ pub enum Setting {
     Columns,
     /// [`FormatOptions::pattern`].
     Pattern,
+    /// [`FormatOptions::patterns`].
+    Patterns,
     /// [`FormatOptions::delimiter`] and [`FormatOptions::header`].
     Delimiter,
 }
@@ -76,6 +85,42 @@ pub const ENTRIES: &[Entry] = &[
         build: |options| Ok(Arc::new(AccessLog::common(options.wanted(), options.time))),
     },
     Entry {
+        name: "csv",
+        summary: "records of comma-separated fields, in quotes where they need to be (RFC 4180)",
+        columns: "the declared ones, by position",
+        takes: &[Setting::Columns, Setting::Delimiter],
+        build: |options| delimited(Dialect::CSV, options),
+    },
+    Entry {
+        name: "grok",
+        summary: "lines that a grok pattern matches, with a library of named parts: `%{IP:client} %{NUMBER:ms:float}`",
+        columns: "those of the pattern, strings unless it or a declared column says otherwise",
+        takes: &[Setting::Columns, Setting::Pattern, Setting::Patterns],
+        build: |options| {
+            let (pattern, own) = (options.pattern("grok")?, &options.patterns);
+            Ok(Arc::new(GrokDecoder::new(
+                pattern,
+                own,
+                &options.columns,
+                options.wanted(),
+                options.time,
+            )?))
+        },
+    },
+    Entry {
+        name: "json",
+        summary: "JSON objects; a name with dots reaches into objects inside",
+        columns: "the declared ones, and `_extra`: a JSON object of all other members",
+        takes: &[Setting::Columns],
+        build: |options| {
+            Ok(Arc::new(JsonDecoder::new(
+                &options.columns,
+                options.wanted(),
+                options.time,
+            )?))
+        },
+    },
+    Entry {
         name: "lines",
         summary: "text as it is",
         columns: "line",
@@ -90,11 +135,33 @@ pub const ENTRIES: &[Entry] = &[
         build: |options| Ok(Arc::new(Logfmt::new(&options.columns, options.wanted(), options.time)?)),
     },
     Entry {
+        name: "regex",
+        summary: "lines that a regular expression with named groups matches, in linear time",
+        columns: "the named groups, strings unless a declared column says otherwise",
+        takes: &[Setting::Columns, Setting::Pattern],
+        build: |options| {
+            let pattern = options.pattern("regex")?;
+            Ok(Arc::new(RegexDecoder::new(
+                pattern,
+                &options.columns,
+                options.wanted(),
+                options.time,
+            )?))
+        },
+    },
+    Entry {
         name: "syslog",
         summary: "syslog messages after RFC 5424 and RFC 3164, told apart one by one",
         columns: "facility, severity, severity_code, time, host, app, procid, msgid, structured_data, message",
         takes: &[],
         build: |options| Ok(Arc::new(Syslog::new(options.wanted(), options.time))),
+    },
+    Entry {
+        name: "tsv",
+        summary: "records of fields between tabs, in quotes where they need to be",
+        columns: "the declared ones, by position",
+        takes: &[Setting::Columns, Setting::Delimiter],
+        build: |options| delimited(Dialect::TSV, options),
     },
 ];
 
@@ -104,13 +171,32 @@ impl FormatOptions {
         self.wanted.as_deref()
     }
 
+    fn pattern(&self, format: &str) -> Result<&str> {
+        let missing = || Error::Invalid(format!("expected a pattern for the format {format}"));
+        self.pattern.as_deref().ok_or_else(missing)
+    }
+
     fn is_set(&self, setting: Setting) -> bool {
         match setting {
             Setting::Columns => !self.columns.is_empty(),
             Setting::Pattern => self.pattern.is_some(),
+            Setting::Patterns => !self.patterns.is_empty(),
             Setting::Delimiter => self.delimiter.is_some() || self.header,
         }
     }
+}
+
+fn delimited(dialect: Dialect, options: &FormatOptions) -> Result<Arc<dyn Decoder>> {
+    let dialect = match options.delimiter {
+        Some(delimiter) => dialect.with_delimiter(delimiter)?,
+        None => dialect,
+    };
+    let decoder = DelimitedDecoder::new(dialect, &options.columns, options.wanted(), options.time)?;
+    Ok(Arc::new(if options.header {
+        decoder.skipping_header()
+    } else {
+        decoder
+    }))
 }
 
 /// Returns the decoder of one format, or of a list that each payload falls through until one reads it.
@@ -152,6 +238,7 @@ fn check_settings(entries: &[&Entry], options: &FormatOptions) -> Result<()> {
     for (setting, what) in [
         (Setting::Columns, "declared columns"),
         (Setting::Pattern, "a pattern"),
+        (Setting::Patterns, "patterns by name"),
         (Setting::Delimiter, "a delimiter or a header"),
     ] {
         let is_taken = entries.iter().any(|entry| entry.takes.contains(&setting));
@@ -203,6 +290,44 @@ mod tests {
             let decoder = build_names(&[entry.name], &options).expect(entry.name);
             assert!(decoder.describe().starts_with(entry.name), "{}", decoder.describe());
         }
+    }
+
+    #[test]
+    fn formats_with_a_pattern_need_one() {
+        for name in ["grok", "regex"] {
+            let expected = format!("expected a pattern for the format {name}");
+            check_error(&[name], &FormatOptions::default(), &expected);
+            let options = FormatOptions {
+                pattern: Some("(?<a>x)".to_owned()),
+                ..FormatOptions::default()
+            };
+            let decoder = build_names(&[name], &options).expect("a pattern");
+            assert_eq!(decoder.describe(), format!("{name} `(?<a>x)` a:string"));
+        }
+    }
+
+    #[test]
+    fn settings_come_to_the_formats_that_take_them() {
+        let options = FormatOptions {
+            columns: vec![DeclaredColumn::new("a", super::super::ColumnType::Int)],
+            delimiter: Some(b';'),
+            header: true,
+            ..FormatOptions::default()
+        };
+        let decoder = build_names(&["csv"], &options).expect("a delimiter");
+        assert_eq!(decoder.describe(), "csv with `;` header a: a:int");
+        let own = FormatOptions {
+            pattern: Some("%{ID:id}".to_owned()),
+            patterns: BTreeMap::from([("ID".to_owned(), "x%{INT}".to_owned())]),
+            ..FormatOptions::default()
+        };
+        let decoder = build_names(&["grok"], &own).expect("a pattern of one's own");
+        assert_eq!(decoder.describe(), "grok `%{ID:id}` id:string ID=`x%{INT}`");
+        check_error(
+            &["regex"],
+            &own,
+            "format regex takes no patterns by name; formats that do: grok",
+        );
     }
 
     #[test]
