@@ -59,6 +59,16 @@ impl Dialect {
         Self { quote: None, ..self }
     }
 
+    /// Returns the byte between two fields.
+    pub fn delimiter(self) -> u8 {
+        self.delimiter
+    }
+
+    /// Returns whether fields may be in quotes.
+    pub fn has_quotes(self) -> bool {
+        self.quote.is_some()
+    }
+
     /// Returns the names that a header line has.
     ///
     /// # Errors
@@ -68,7 +78,7 @@ impl Dialect {
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let refused = |problem: String| Error::Invalid(format!("expected a header line with names: {problem}"));
         let mut fields = Vec::new();
-        self.split(line, &mut fields).map_err(refused)?;
+        self.split(line, usize::MAX, &mut fields).map_err(refused)?;
         let mut names: Vec<String> = Vec::with_capacity(fields.len());
         for (field, number) in fields.into_iter().zip(1..) {
             let mut name = Vec::new();
@@ -85,24 +95,27 @@ impl Dialect {
         Ok(names)
     }
 
-    /// Puts the fields of a record into `fields`.
-    fn split(self, record: &[u8], fields: &mut Vec<Field>) -> Result<(), String> {
+    /// Puts the fields of a record into `fields`, no more than `max` of them, and returns how many there are.
+    fn split(self, record: &[u8], max: usize, fields: &mut Vec<Field>) -> Result<usize, String> {
         fields.clear();
-        let mut at = 0;
+        let (mut at, mut count) = (0, 0);
         loop {
             let field = self.field(record, at)?;
             let after = field.after;
-            fields.push(field);
+            count += 1;
+            if count <= max {
+                fields.push(field);
+            }
             match record.get(after) {
                 Some(&byte) if byte == self.delimiter => at = after + 1,
-                Some(_) if is_line_end(&record[after..]) => return Ok(()),
+                Some(_) if is_line_end(&record[after..]) => return Ok(count),
                 Some(_) => {
                     return Err(format!(
                         "expected one record, found `{}` at byte {after}",
                         shown(&record[after..=after])
                     ));
                 }
-                None => return Ok(()),
+                None => return Ok(count),
             }
         }
     }
@@ -251,8 +264,8 @@ impl DelimitedDecoder {
     /// Sets the columns of the present row to the fields of `record`.
     fn row(&self, record: &[u8], buffers: &mut Buffers, rows: &mut Rows) -> Result<(), String> {
         let Buffers { fields, text } = buffers;
-        self.dialect.split(record, fields)?;
-        let (expected, found) = (self.names.len(), fields.len());
+        let expected = self.names.len();
+        let found = self.dialect.split(record, expected, fields)?;
         if found != expected {
             return Err(format!("expected {expected} fields, found {found}"));
         }

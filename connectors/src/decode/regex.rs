@@ -21,15 +21,12 @@ use super::time::TimeSettings;
 use super::{Decoded, Decoder};
 use crate::spelling;
 
-/// Bytes of the compiled program; ten times that of the largest pattern in grok's table.
+/// Bytes of the compiled program: the default of the crate `regex`.
 const PROGRAM_BYTES_MAX: usize = 10 << 20;
 
-/// Bytes of the table of states for the patterns that are run in one pass.
+/// Bytes of the table of states of a pattern that is run in one pass: eight times the engine's default, since each use of a
+/// Unicode class such as `\S` takes states of its own.
 const ONE_PASS_BYTES_MAX: usize = 8 << 20;
-
-/// Bytes of the states that a pattern without such a table keeps for a thread; it makes them as it goes and starts over
-/// when they are too many.
-const STATES_BYTES_MAX: usize = 8 << 20;
 
 /// Decodes lines that a pattern matches somewhere, or where `^` and `$` say.
 ///
@@ -108,8 +105,7 @@ pub(super) fn set_types(columns: &mut [DeclaredColumn], declared: &[DeclaredColu
 pub(super) fn compile(pattern: &str) -> Result<Regex> {
     let config = meta::Config::new()
         .nfa_size_limit(Some(PROGRAM_BYTES_MAX))
-        .onepass_size_limit(Some(ONE_PASS_BYTES_MAX))
-        .hybrid_cache_capacity(STATES_BYTES_MAX);
+        .onepass_size_limit(Some(ONE_PASS_BYTES_MAX));
     let built = meta::Builder::new()
         .configure(config)
         // Payloads need not be UTF-8.

@@ -523,6 +523,11 @@ proptest! {
     fn any_bytes_are_decoded_or_rejected(payloads: Vec<Option<Vec<u8>>>) {
         let decoded = decode("a:string a.b:int _extra", &payloads);
         prop_assert!(decoded.columns.iter().all(|column| column.len() == payloads.len()));
+        let is_reject = |row| decoded.rejects.iter().any(|reject| reject.row == row);
+        for (row, payload) in payloads.iter().enumerate() {
+            let is_ruled_out = payload.as_ref().is_some_and(|payload| decoder("a:string").rules_out(payload));
+            prop_assert!(!is_ruled_out || is_reject(row));
+        }
         let _ = infer(payloads.iter().flatten().map(Vec::as_slice));
     }
 
