@@ -19,7 +19,8 @@ pub trait Sink: Send {
     /// Returns what a reader of the output may rely on.
     fn guarantee(&self) -> Guarantee;
 
-    /// Returns whether a commit also publishes the source's positions, so that the source need not.
+    /// Returns whether a commit also publishes the source's positions, so that the source need not. The commit is the commit
+    /// point of the epoch then, and a job has at most one such sink: its other sinks follow what this one says at a restart.
     fn publishes_positions(&self) -> bool {
         false
     }
