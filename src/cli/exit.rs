@@ -83,7 +83,7 @@ mod tests {
             Exit::Usage,
             Exit::Invalid,
             Exit::Connect,
-            Exit::BadRecords,
+            Exit::Bad,
             Exit::Missing,
             Exit::Failed,
             Exit::Resumable,

@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 mod calls;
+pub mod deduplicate;
 pub mod expression;
 pub mod filter;
 mod journal;

@@ -15,6 +15,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array,
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::aggregate::{AggregateCall, HashAggregate};
+use super::deduplicate::Deduplicate;
 use super::expression::{Comparison, Connective, ExpressionRef, column, column_index, compare, literal, logic};
 use super::filter::Filter;
 use super::project::Project;
@@ -91,6 +92,12 @@ pub const ENTRIES: &[Entry] = &[
         usage: "FUNCTION(COLUMN, ...) AS NAME, ... by COLUMN, ... with gap SPAN of COLUMN",
         summary: "the rows of each key that follow each other within a gap, with aggregate functions",
         build: Build::Stateful(sessions),
+    },
+    Entry {
+        name: "deduplicate",
+        usage: "COLUMN, ... by time COLUMN",
+        summary: "the first row of each key, as long as the watermark may bring another",
+        build: Build::Stateful(deduplicate),
     },
 ];
 
@@ -179,6 +186,14 @@ fn sessions(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOpera
         &calls,
         schema,
     )?))
+}
+
+fn deduplicate(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOperator>> {
+    let (keys, time) = arguments
+        .rsplit_once(" by time ")
+        .ok_or_else(|| Error::Invalid("`by time` is missing".to_owned()))?;
+    let keys: Vec<_> = keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    Ok(Box::new(Deduplicate::new(&keys, time.trim(), schema)?))
 }
 
 /// Reads `CALLS by KEYS`; without keys the text ends in `by`, for one group of all rows.
@@ -327,6 +342,7 @@ mod tests {
             "aggregate max(line) AS last by ",
             "aggregate max(line) AS last by status, minute closing 60s after minute",
             "sessions count(*) AS rows, max(line) AS last by status with gap 30s of minute",
+            "deduplicate line, status by time minute",
             "sessions count(*) AS rows by  with gap 250ms of minute",
             "aggregate first(line, seconds) AS first, approx_quantile(seconds, 0.99) AS p99 by status",
             "aggregate string_agg(line, ', by '' AS ', 1000) AS lines, top_k(line, 3) AS top by status",
