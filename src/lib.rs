@@ -6,6 +6,7 @@
 //! use std::num::NonZeroUsize;
 //!
 //! use millstream::connectors::file::{FileOptions, FileSource};
+//! use millstream::engine::operator::OutputMode;
 //! use millstream::engine::pipeline::{Settings, Stop, Surroundings, run};
 //! use millstream::{engine, wordcount};
 //! # use millstream::connectors::console::{ConsoleOptions, ConsoleSink};
@@ -22,7 +23,7 @@
 //!     metrics: &metrics,
 //!     clock: &engine::clock::SystemClock::default(),
 //! };
-//! run(plan.into_job(Box::new(sink)), &settings, surroundings)?;
+//! run(plan.into_job(OutputMode::Complete, Box::new(sink)), &settings, surroundings)?;
 //! assert!(metrics.groups.get() > 0);
 //! # Ok(())
 //! # }

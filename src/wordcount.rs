@@ -7,8 +7,8 @@ use engine::aggregate::AggregateKind;
 use engine::operator::aggregate::{AggregateCall, HashAggregate};
 use engine::operator::text::Text;
 use engine::operator::tokenize::{SplitMode, Tokenize};
-use engine::operator::{Operator, StatefulOperator};
-use engine::pipeline::Job;
+use engine::operator::{Operator, OutputMode, StatefulOperator};
+use engine::pipeline::{Job, Query};
 use engine::sink::Sink;
 use engine::source::Source;
 
@@ -53,7 +53,7 @@ impl Plan {
         let count = AggregateCall {
             name: "count".to_owned(),
             kind: AggregateKind::Count,
-            argument: None,
+            arguments: vec![],
         };
         let aggregate = HashAggregate::new(&["word"], &[count], &tokenize.schema())?;
         Ok(Self {
@@ -68,13 +68,14 @@ impl Plan {
         self.aggregate.schema()
     }
 
-    /// Returns the job that writes to `sink`.
-    pub fn into_job(self, sink: Box<dyn Sink>) -> Job {
-        Job {
-            source: self.source,
+    /// Returns the job that writes the counts that changed, or all of them, to `sink`.
+    pub fn into_job(self, mode: OutputMode, sink: Box<dyn Sink>) -> Job {
+        let query = Query {
             operators: self.operators,
             aggregate: Some(Box::new(self.aggregate)),
-            sink,
-        }
+            mode,
+            ..Query::new(sink)
+        };
+        Job::new(self.source, query)
     }
 }

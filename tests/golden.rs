@@ -25,7 +25,7 @@ use millstream::engine::clock::SystemClock;
 use millstream::engine::metrics::Metrics;
 use millstream::engine::operator::registry::{self, Parsed};
 use millstream::engine::operator::{OutputMode, StatefulOperator};
-use millstream::engine::pipeline::{Job, Outcome, Settings, Stop, Surroundings, run};
+use millstream::engine::pipeline::{Job, Outcome, Query, Settings, Stop, Surroundings, run};
 use millstream::engine::sink::{Barrier, Guarantee, Recovery, Sink, Token};
 use millstream::engine::source::Source;
 use millstream::engine::{Batch, Epoch, Result};
@@ -85,12 +85,13 @@ impl Case {
                 Parsed::Stateful(operator) => aggregate = Some(operator),
             }
         }
-        Job {
-            source: Box::new(source),
+        let query = Query {
             operators,
             aggregate,
-            sink: Box::new(sink),
-        }
+            mode: OutputMode::Update,
+            ..Query::new(Box::new(sink))
+        };
+        Job::new(Box::new(source), query)
     }
 
     /// Runs the case, resuming it as often as it stops, and returns its output.
@@ -110,7 +111,6 @@ impl Case {
             let settings = Settings {
                 trigger: Some(Duration::ZERO),
                 checkpoint_interval: Some(Duration::ZERO),
-                mode: OutputMode::Update,
                 ..Settings::bounded(NonZeroUsize::new(threads).expect("a thread"))
             };
             let store = LocalStore::open(&scratch.join("checkpoint"), job.parts()).expect("a scratch folder");

@@ -7,7 +7,7 @@ use arrow::array::BinaryArray;
 use arrow::record_batch::RecordBatch;
 use connectors::kafka::config::Connection;
 use connectors::kafka::sink::{Delivery, KafkaSink, SinkOptions, ValueFormat};
-use engine::checkpoint::{Checkpoint, LocalStore, Store};
+use engine::checkpoint::{Checkpoint, LocalStore, Store, TimeState};
 use engine::sink::{Barrier, Recovery, Sink};
 use engine::source::SourceState;
 use engine::{Batch, Epoch, Partition, Positions};
@@ -102,8 +102,9 @@ fn run_epoch(sink: &mut KafkaSink, store: &mut LocalStore, epoch: u64, batch: &B
         epoch,
         source,
         token: token.clone(),
+        time: TimeState::default(),
     };
-    store.write(checkpoint, None).expect("the disk has room");
+    store.write(checkpoint, vec![]).expect("the disk has room");
     let store = prepared.elapsed();
     sink.commit(&token).expect("the broker commits");
     Times {

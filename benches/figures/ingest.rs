@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use connectors::kafka::options::KafkaColumn;
 use connectors::parquet::{Layout, ParquetOptions, ParquetSink};
 use engine::checkpoint::LocalStore;
-use engine::pipeline::{Job, Settings};
+use engine::pipeline::{Job, Query, Settings};
 use engine::source::Source;
 
 use super::table::{Table, cpu_seconds, median};
@@ -83,12 +83,8 @@ fn records(topic: &Topic) -> Vec<Vec<RecordBatch>> {
 fn to_parquet(topic: &Topic, folder: &Path) {
     let source = topic.source(KafkaColumn::ALL);
     let options = ParquetOptions::new(folder, source.schema(), Layout::Append);
-    let job = Job {
-        source: Box::new(source),
-        operators: vec![],
-        aggregate: None,
-        sink: Box::new(ParquetSink::new(options).expect("valid options")),
-    };
+    let sink = ParquetSink::new(options).expect("valid options");
+    let job = Job::new(Box::new(source), Query::new(Box::new(sink)));
     let store = LocalStore::open(&folder.join("_millstream/checkpoint"), job.parts()).expect("an empty folder");
     run_to_end(job, &Settings::bounded(NonZeroUsize::MIN), Some(Box::new(store)));
 }

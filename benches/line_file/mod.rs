@@ -6,6 +6,7 @@ use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
 use connectors::file::{FileOptions, FileSource};
+use engine::operator::OutputMode;
 use engine::pipeline::Settings;
 
 use crate::jobs::{KeepSink, cores, run_to_end};
@@ -46,7 +47,7 @@ pub(crate) fn count_plain(path: &Path) -> PlainCount {
 pub(crate) fn count(path: &Path) -> Vec<RecordBatch> {
     let source = FileSource::new(FileOptions::new(vec![path.to_owned()])).expect("the file is there");
     let sink = KeepSink::default();
-    let job = word_count::job(Box::new(source), Box::new(sink.clone()));
+    let job = word_count::job(Box::new(source), OutputMode::Complete, Box::new(sink.clone()));
     run_to_end(job, &Settings::bounded(cores()), None);
     sink.take()
 }

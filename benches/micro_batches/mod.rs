@@ -36,8 +36,8 @@ pub(crate) fn run(count: usize) {
         threads: cores(),
         trigger: Some(TRIGGER),
         checkpoint_interval: Some(Duration::ZERO),
-        mode: OutputMode::Update,
         queue_bytes: 1 << 20,
+        max_error_ratio: None,
     };
     let (signal, signals) = mpsc::channel();
     signal.send(()).expect("the receiver is here");
@@ -46,7 +46,7 @@ pub(crate) fn run(count: usize) {
         signals: Some(signals),
         reader: None,
     };
-    let job = word_count::job(Box::new(source), Box::new(SignalSink(signal)));
+    let job = word_count::job(Box::new(source), OutputMode::Update, Box::new(SignalSink(signal)));
     run_to_end(job, &settings, None);
 }
 

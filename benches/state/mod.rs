@@ -8,9 +8,10 @@ use arrow::record_batch::RecordBatch;
 use engine::Batch;
 use engine::Epoch;
 use engine::aggregate::AggregateKind;
-use engine::checkpoint::{Checkpoint, LocalStore, StateRows, Store};
+use engine::checkpoint::{Checkpoint, LocalStore, StateRows, Store, TimeState};
+use engine::metrics::Metrics;
 use engine::operator::aggregate::{AggregateCall, HashAggregate};
-use engine::operator::{EmitContext, OutputMode, StatefulOperator};
+use engine::operator::{AbsorbContext, EmitContext, OutputMode, StatefulOperator};
 use engine::sink::Token;
 use engine::source::SourceState;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -36,7 +37,7 @@ impl State {
         let call = AggregateCall {
             name: "count".to_owned(),
             kind: AggregateKind::Count,
-            argument: None,
+            arguments: vec![],
         };
         let mut state = Self {
             count: HashAggregate::new(&["word"], &[call], &schema).expect("a valid aggregate"),
@@ -63,7 +64,11 @@ impl State {
         let records = RecordBatch::try_new(Arc::clone(&self.schema), vec![Arc::new(words) as ArrayRef]);
         let mut partials = vec![self.count.partial()];
         let batch = Batch::new(records.expect("the schema's column"), None);
-        partials[0].absorb(&batch).expect("counts in range");
+        let context = AbsorbContext {
+            closed_micros: None,
+            metrics: &Metrics::default(),
+        };
+        partials[0].absorb(&batch, context).expect("counts in range");
         self.count.merge(&mut partials, &self.pool).expect("counts in range");
         let context = EmitContext {
             mode: OutputMode::Update,
@@ -80,12 +85,14 @@ impl State {
             epoch: self.epoch,
             source: SourceState::default(),
             token: Token::default(),
+            time: TimeState::default(),
         };
-        let extent = self.store.extent();
+        let extent = self.store.extent(0);
         let rows = StateRows {
+            query: 0,
             extent,
             rows: self.count.snapshot(extent),
         };
-        self.store.write(checkpoint, Some(rows)).expect("the disk has room");
+        self.store.write(checkpoint, vec![rows]).expect("the disk has room");
     }
 }

@@ -19,13 +19,12 @@ pub(crate) fn run(topic: &Topic) -> Vec<RecordBatch> {
     let settings = Settings {
         trigger: Some(Duration::from_secs(1)),
         checkpoint_interval: Some(Duration::ZERO),
-        mode: OutputMode::Update,
         ..Settings::bounded(cores())
     };
     let sink = KeepSink::default();
     let source = topic.source(&[KafkaColumn::Value]);
     run_to_end(
-        word_count::job(Box::new(source), Box::new(sink.clone())),
+        word_count::job(Box::new(source), OutputMode::Update, Box::new(sink.clone())),
         &settings,
         None,
     );

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
+use engine::operator::OutputMode;
 use engine::pipeline::Job;
 use engine::sink::Sink;
 use engine::source::Source;
@@ -13,9 +14,9 @@ use millstream::wordcount::{Plan, Words};
 use crate::plain_loop::hash_count;
 
 /// Returns the job that counts the words of `source` into `sink`.
-pub(crate) fn job(source: Box<dyn Source>, sink: Box<dyn Sink>) -> Job {
+pub(crate) fn job(source: Box<dyn Source>, mode: OutputMode, sink: Box<dyn Sink>) -> Job {
     let plan = Plan::new(Words::default(), source).expect("the source has a text column");
-    plan.into_job(sink)
+    plan.into_job(mode, sink)
 }
 
 /// Returns the hash of the counts: of each word the last one that was put out.

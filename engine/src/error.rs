@@ -63,6 +63,18 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
+    /// More rows could not be decoded than the job tolerates.
+    #[error(
+        "{bad} of {rows} rows could not be decoded: more than the share of {ratio_max} that max_error_ratio allows"
+    )]
+    TooManyBadRows {
+        /// Rows that could not be decoded.
+        bad: u64,
+        /// All rows read.
+        rows: u64,
+        /// The share that is tolerated, 0 to 1.
+        ratio_max: f64,
+    },
     /// The job's description is not valid.
     #[error("{0}")]
     Invalid(String),
@@ -107,6 +119,9 @@ pub enum Error {
     /// A number in the data left the range of its column's type.
     #[error("{0} is out of range for its type")]
     Overflow(String),
+    /// What an aggregate keeps has outgrown its bound; the message names it.
+    #[error("{0}")]
+    Limit(String),
     /// A second stop signal came: the epoch under way was given up.
     #[error("stopped at once; the epoch under way was given up and will be done again")]
     Interrupted,

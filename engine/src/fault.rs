@@ -12,6 +12,7 @@ pub const POINTS: &[&str] = &[
     "before_store_rename",
     "after_store_rename",
     "mid_commit",
+    "between_commits",
     "after_commit",
     "after_acknowledge",
 ];

@@ -1,7 +1,7 @@
 //! Counters that the driver moves on and anyone may read: progress bars, logs, tests.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::position::{Partition, Positions};
 
@@ -16,12 +16,18 @@ pub struct Metrics {
     pub rows_out: Counter,
     /// Rows whose text was not UTF-8 and was repaired with U+FFFD.
     pub rows_repaired: Counter,
+    /// Rows that could not be decoded.
+    pub rows_bad: Counter,
+    /// Rows left out of a windowed aggregate: their window was closed, or they had no event time. A row of several windows
+    /// counts once for each.
+    pub rows_late: Counter,
     /// Micro-batches that had rows.
     pub micro_batches: Counter,
     /// Committed epochs of this run.
     pub epochs: Counter,
-    /// Groups in the state of the aggregate.
+    /// Groups in the state of the aggregates.
     pub groups: Counter,
+    watermark: Watermark,
     positions: Mutex<Positions>,
     ends: Mutex<Option<Positions>>,
     starts: Mutex<Positions>,
@@ -48,7 +54,30 @@ impl Counter {
     }
 }
 
+/// An event time, or none yet.
+#[derive(Debug)]
+struct Watermark(AtomicI64);
+
+/// Stands for no watermark: no log is as old as that.
+const NO_WATERMARK: i64 = i64::MIN;
+
+impl Default for Watermark {
+    fn default() -> Self {
+        Self(AtomicI64::new(NO_WATERMARK))
+    }
+}
+
 impl Metrics {
+    /// Records the watermark, in microseconds since 1970 UTC.
+    pub fn set_watermark(&self, micros: i64) {
+        self.watermark.0.store(micros, Ordering::Relaxed);
+    }
+
+    /// Returns the event time before which no row is expected any more, in microseconds since 1970 UTC, once there is one.
+    pub fn watermark_micros(&self) -> Option<i64> {
+        Some(self.watermark.0.load(Ordering::Relaxed)).filter(|&micros| micros != NO_WATERMARK)
+    }
+
     /// Records where the run starts and, if it is bounded, where it ends.
     pub fn set_bounds(&self, starts: &Positions, ends: Option<&Positions>) {
         lock(&self.starts).clone_from(starts);

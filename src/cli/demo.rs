@@ -21,7 +21,7 @@ use engine::checkpoint::LocalStore;
 use engine::clock::SystemClock;
 use engine::metrics::Metrics;
 use engine::operator::OutputMode;
-use engine::pipeline::{Job, Settings, Stop, Surroundings};
+use engine::pipeline::{Job, Query, Settings, Stop, Surroundings};
 use engine::sink::Sink;
 use engine::source::Source;
 use engine::{Error, Result};
@@ -142,12 +142,7 @@ fn feed(brokers: &str, stop: &Stop) -> Result<()> {
         source_topics: vec![],
         schema: source.schema(),
     })?;
-    let job = Job {
-        source: Box::new(source),
-        operators: vec![],
-        aggregate: None,
-        sink: Box::new(sink),
-    };
+    let job = Job::new(Box::new(source), Query::new(Box::new(sink)));
     run(
         job,
         &settings(Duration::from_millis(50)),
@@ -174,7 +169,10 @@ fn count(brokers: &str, out: &Path, stop: &Stop, metrics: &Metrics) -> Result<()
             }),
         },
     );
-    let job = plan.into_job(Box::new(Tee::new(parquet, Box::new(table) as Box<dyn Sink>)));
+    let job = plan.into_job(
+        OutputMode::Complete,
+        Box::new(Tee::new(parquet, Box::new(table) as Box<dyn Sink>)),
+    );
     run(
         job,
         &settings(Duration::from_secs(1)),

@@ -9,8 +9,7 @@ use clap::{ArgGroup, Args};
 use connectors::console::{ConsoleOptions, ConsoleSink};
 use connectors::generate::{GenerateOptions, GenerateSource, Shape};
 use connectors::kafka::sink::{Delivery, KafkaSink, SinkOptions, ValueFormat};
-use engine::operator::OutputMode;
-use engine::pipeline::{Job, Settings};
+use engine::pipeline::{Job, Query, Settings};
 use engine::sink::Sink;
 use engine::source::Source;
 use engine::{Error, Result};
@@ -65,21 +64,17 @@ impl Generate {
             seed: self.seed,
             shape: Shape::default(),
         })?;
+        let sink = self.sink(&source)?;
         let to_stdout = self.topic.is_none() && self.file.is_none();
         let launch = Launch {
             settings: Settings {
                 threads: NonZeroUsize::MIN,
                 trigger: Some(Duration::from_millis(100)),
                 checkpoint_interval: Some(Duration::ZERO),
-                mode: OutputMode::Update,
                 queue_bytes: 16 << 20,
+                max_error_ratio: None,
             },
-            job: Job {
-                sink: self.sink(&source)?,
-                source: Box::new(source),
-                operators: vec![],
-                aggregate: None,
-            },
+            job: Job::new(Box::new(source), Query::new(sink)),
             checkpoint: None,
             progress: (!output.quiet && !to_stdout).then(|| Progress::new("generate")),
             bounded: false,

@@ -10,8 +10,7 @@ use connectors::kafka::options::{DataLossPolicy, End, KafkaColumn, SourceOptions
 use connectors::kafka::source::KafkaSource;
 use connectors::parquet::{Compression, Layout, ParquetOptions, ParquetSink};
 use engine::Result;
-use engine::operator::OutputMode;
-use engine::pipeline::{Job, Settings};
+use engine::pipeline::{Job, Query, Settings};
 use engine::source::Source;
 
 use super::Exit;
@@ -100,18 +99,13 @@ impl Replay {
         options.file_age_max = self.file_age;
         let sink = ParquetSink::new(options)?;
         let launch = Launch {
-            job: Job {
-                source: Box::new(source),
-                operators: vec![],
-                aggregate: None,
-                sink: Box::new(sink),
-            },
+            job: Job::new(Box::new(source), Query::new(Box::new(sink))),
             settings: Settings {
                 threads: NonZeroUsize::MIN,
                 trigger: None,
                 checkpoint_interval: Some(self.checkpoint_interval),
-                mode: OutputMode::Update,
                 queue_bytes: usize::try_from(self.queue).unwrap_or(usize::MAX),
+                max_error_ratio: None,
             },
             checkpoint: Some(&checkpoint),
             progress: (!output.quiet).then(|| Progress::new("replay")),

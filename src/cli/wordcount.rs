@@ -143,13 +143,13 @@ impl Wordcount {
             .or_else(|| (!self.topics.is_empty()).then_some(Duration::from_secs(1)));
         let once = trigger.is_none() && checkpoint.is_none();
         let launch = Launch {
-            job: plan.into_job(sink),
+            job: plan.into_job(mode, sink),
             settings: Settings {
                 threads,
                 trigger,
                 checkpoint_interval: (!once).then_some(self.checkpoint_interval),
-                mode,
                 queue_bytes: usize::try_from(self.queue).unwrap_or(usize::MAX),
+                max_error_ratio: None,
             },
             checkpoint: checkpoint.as_deref(),
             progress: self.progress(output),
@@ -279,7 +279,7 @@ pub(super) fn parquet(
     compression: Compression,
 ) -> Result<Box<dyn Sink>> {
     let layout = match mode {
-        OutputMode::Update => Layout::Changes,
+        OutputMode::Append | OutputMode::Update => Layout::Changes,
         OutputMode::Complete => Layout::Table,
     };
     let mut options = ParquetOptions::new(dir, schema, layout);

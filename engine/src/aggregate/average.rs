@@ -10,22 +10,22 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Int64Arr
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
 use super::sum::widen;
-use super::{Accumulator, places};
+use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
 
 /// Sums of `i64` values: 10^38 holds 10^19 of them.
 const INTEGER_SUM: DataType = DataType::Decimal128(38, 0);
 
 /// Returns the type of the sum for an argument type.
-pub(super) fn sum_type(argument: Option<&DataType>) -> DataType {
+pub(super) fn sum_type(argument: &DataType) -> DataType {
     match argument {
-        Some(argument) if argument.is_floating() => DataType::Float64,
+        argument if argument.is_floating() => DataType::Float64,
         _ => INTEGER_SUM,
     }
 }
 
 /// Returns an accumulator for an argument type.
-pub(super) fn accumulator(argument: Option<&DataType>) -> Box<dyn Accumulator> {
+pub(super) fn accumulator(argument: &DataType) -> Box<dyn Accumulator> {
     match sum_type(argument) {
         DataType::Float64 => Box::new(Average::<Float64Type>::default()),
         _ => Box::new(Average::<Decimal128Type>::default()),
@@ -93,34 +93,45 @@ impl<T: Summed> Average<T> {
         self.counts.resize(total, 0);
     }
 
-    fn add(&mut self, place: usize, value: T::Native, count: i64) -> Result<()> {
+    /// Adds to the state of a group; returns whether the sum is in its range.
+    #[inline]
+    fn add(&mut self, place: usize, value: T::Native, count: i64) -> bool {
         let sum = T::add(self.sums[place], value);
-        self.sums[place] = sum.ok_or_else(|| Error::Overflow("the sum of a mean".to_owned()))?;
+        self.sums[place] = sum.unwrap_or_default();
         self.counts[place] += count;
-        Ok(())
+        sum.is_some()
+    }
+}
+
+/// Returns an error when a sum has left its range.
+fn check_range(is_in_range: bool) -> Result<()> {
+    match is_in_range {
+        true => Ok(()),
+        false => Err(Error::Overflow("the sum of a mean".to_owned())),
     }
 }
 
 impl<T: Summed> Accumulator for Average<T> {
-    fn update(&mut self, values: Option<&ArrayRef>, groups: &[u32], total: usize) -> Result<()> {
+    fn update(&mut self, arguments: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
         self.grow(total);
-        let values = widen(values.expect("the plan gives avg an argument"), &T::sum_type())?;
-        for (place, value) in places(groups).zip(values.as_primitive::<T>()) {
-            if let Some(value) = value {
-                self.add(place, value, 1)?;
-            }
-        }
-        Ok(())
+        let values = widen(&arguments[0], &T::sum_type())?;
+        let numbers = values.as_primitive::<T>().values();
+        let mut is_in_range = true;
+        each_valid(&values, |row| {
+            is_in_range &= self.add(groups[row] as usize, numbers[row], 1)
+        });
+        check_range(is_in_range)
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
         self.grow(total);
         let counts = state[1].as_primitive::<Int64Type>().values();
         let sums = state[0].as_primitive::<T>().values();
+        let mut is_in_range = true;
         for ((place, &sum), &count) in places(groups).zip(sums).zip(counts) {
-            self.add(place, sum, count)?;
+            is_in_range &= self.add(place, sum, count);
         }
-        Ok(())
+        check_range(is_in_range)
     }
 
     fn reset(&mut self, groups: &[u32], total: usize) {

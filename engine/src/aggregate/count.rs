@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 
-use super::{Accumulator, places};
+use super::{Accumulator, each_valid, places};
 use crate::error::Result;
 
 /// Counts rows, or those whose argument is not null. An `i64` can't overflow by counting.
@@ -15,15 +15,11 @@ pub(super) struct Count {
 }
 
 impl Accumulator for Count {
-    fn update(&mut self, values: Option<&ArrayRef>, groups: &[u32], total: usize) -> Result<()> {
+    fn update(&mut self, arguments: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
         self.counts.resize(total, 0);
-        match values.and_then(|values| values.logical_nulls()) {
+        match arguments.first() {
             None => places(groups).for_each(|place| self.counts[place] += 1),
-            Some(nulls) => {
-                for (place, valid) in places(groups).zip(nulls.iter()) {
-                    self.counts[place] += i64::from(valid);
-                }
-            }
+            Some(values) => each_valid(values, |row| self.counts[groups[row] as usize] += 1),
         }
         Ok(())
     }

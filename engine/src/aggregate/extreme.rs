@@ -1,4 +1,5 @@
-//! `min(x)` and `max(x)` of numbers, times, booleans, strings and bytes. NaN is greater than any number.
+//! `min(x)` and `max(x)` of numbers, times, booleans, strings and bytes; of other types by [`RowExtreme`]. NaN is greater
+//! than any number. The least of booleans is `bool_and`, the greatest `bool_or`.
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
@@ -10,7 +11,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, TimeUnit, *};
 
-use super::{Accumulator, places};
+use super::row_extreme::RowExtreme;
+use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
 
 /// Which end of the order is kept.
@@ -44,20 +46,11 @@ macro_rules! by_primitive {
     };
 }
 
-/// Returns whether values of this type are ordered here.
-pub(super) fn takes(argument: &DataType) -> bool {
-    macro_rules! yes {
-        ($type:ty) => {
-            true
-        };
-    }
-    let others = matches!(argument, DataType::Boolean | DataType::Utf8 | DataType::Binary);
-    by_primitive!(argument, yes, others)
-}
+pub(super) use by_primitive;
 
-/// Returns an accumulator for an argument type that [`takes`] accepts.
-pub(super) fn accumulator(argument: Option<&DataType>, side: Side) -> Box<dyn Accumulator> {
-    let data_type = argument.expect("the plan gives min and max an argument").clone();
+/// Returns an accumulator for an argument type that can be grouped by.
+pub(super) fn accumulator(argument: &DataType, side: Side) -> Box<dyn Accumulator> {
+    let data_type = argument.clone();
     macro_rules! primitive {
         ($type:ty) => {
             Box::new(Extreme::<Primitive<$type>>::new(data_type, side))
@@ -69,7 +62,8 @@ pub(super) fn accumulator(argument: Option<&DataType>, side: Side) -> Box<dyn Ac
         match data_type {
             DataType::Boolean => Box::new(Extreme::<Boolean>::new(data_type, side)),
             DataType::Utf8 => Box::new(Extreme::<Utf8>::new(data_type, side)),
-            _ => Box::new(Extreme::<Bytes>::new(data_type, side)),
+            DataType::Binary => Box::new(Extreme::<Bytes>::new(data_type, side)),
+            _ => Box::new(RowExtreme::new(&[data_type], side)),
         }
     )
 }
@@ -104,8 +98,8 @@ impl<T: Ordered> Extreme<T> {
 }
 
 impl<T: Ordered> Accumulator for Extreme<T> {
-    fn update(&mut self, values: Option<&ArrayRef>, groups: &[u32], total: usize) -> Result<()> {
-        let values = values.expect("the plan gives min and max an argument");
+    fn update(&mut self, arguments: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
+        let values = &arguments[0];
         if *values.data_type() != self.data_type {
             let (found, expected) = (values.data_type(), &self.data_type);
             return Err(Error::Invalid(format!("min or max got {found}, expected {expected}")));
@@ -126,7 +120,7 @@ impl<T: Ordered> Accumulator for Extreme<T> {
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
-        self.update(Some(&state[0]), groups, total)
+        self.update(state, groups, total)
     }
 
     fn reset(&mut self, groups: &[u32], total: usize) {
@@ -155,12 +149,8 @@ impl<T: ArrowPrimitiveType<Native: ArrowNativeTypeOp> + Debug + Send + Sync> Ord
     type Seen<'a> = T::Native;
 
     fn each(array: &ArrayRef, mut take: impl FnMut(usize, T::Native)) {
-        let array = array.as_primitive::<T>();
-        for (row, value) in array.iter().enumerate() {
-            if let Some(value) = value {
-                take(row, value);
-            }
-        }
+        let values = array.as_primitive::<T>().values();
+        each_valid(array, |row| take(row, values[row]));
     }
 
     fn compare(seen: T::Native, kept: &T::Native) -> Ordering {
@@ -185,11 +175,8 @@ impl Ordered for Boolean {
     type Seen<'a> = bool;
 
     fn each(array: &ArrayRef, mut take: impl FnMut(usize, bool)) {
-        for (row, value) in array.as_boolean().iter().enumerate() {
-            if let Some(value) = value {
-                take(row, value);
-            }
-        }
+        let values = array.as_boolean().values();
+        each_valid(array, |row| take(row, values.value(row)));
     }
 
     fn compare(seen: bool, kept: &bool) -> Ordering {
@@ -213,11 +200,8 @@ impl Ordered for Utf8 {
     type Seen<'a> = &'a str;
 
     fn each(array: &ArrayRef, mut take: impl FnMut(usize, &str)) {
-        for (row, value) in array.as_string::<i32>().iter().enumerate() {
-            if let Some(value) = value {
-                take(row, value);
-            }
-        }
+        let values = array.as_string::<i32>();
+        each_valid(array, |row| take(row, values.value(row)));
     }
 
     fn compare(seen: &str, kept: &Box<str>) -> Ordering {
@@ -241,11 +225,8 @@ impl Ordered for Bytes {
     type Seen<'a> = &'a [u8];
 
     fn each(array: &ArrayRef, mut take: impl FnMut(usize, &[u8])) {
-        for (row, value) in array.as_binary::<i32>().iter().enumerate() {
-            if let Some(value) = value {
-                take(row, value);
-            }
-        }
+        let values = array.as_binary::<i32>();
+        each_valid(array, |row| take(row, values.value(row)));
     }
 
     fn compare(seen: &[u8], kept: &Box<[u8]>) -> Ordering {

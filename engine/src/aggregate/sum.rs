@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
-use super::{Accumulator, places};
+use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
 
 /// Sums integers in `i64`; leaving its range is an error.
@@ -56,20 +56,25 @@ pub(super) fn widen(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 }
 
 impl<T: Summable> Accumulator for Sum<T> {
-    fn update(&mut self, values: Option<&ArrayRef>, groups: &[u32], total: usize) -> Result<()> {
-        let values = values.expect("the plan gives sum an argument");
-        self.merge(&[widen(values, &T::DATA_TYPE)?], groups, total)
+    fn update(&mut self, arguments: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
+        self.merge(&[widen(&arguments[0], &T::DATA_TYPE)?], groups, total)
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
         self.sums.resize(total, None);
-        for (place, value) in places(groups).zip(state[0].as_primitive::<T>()) {
-            if let Some(value) = value {
-                let sum = T::add(self.sums[place].unwrap_or_default(), value);
-                self.sums[place] = Some(sum.ok_or_else(|| Error::Overflow("a sum of integers".to_owned()))?);
+        let values = state[0].as_primitive::<T>().values();
+        let mut is_in_range = true;
+        each_valid(&state[0], |row| {
+            let sum = &mut self.sums[groups[row] as usize];
+            match T::add(sum.unwrap_or_default(), values[row]) {
+                Some(more) => *sum = Some(more),
+                None => is_in_range = false,
             }
+        });
+        match is_in_range {
+            true => Ok(()),
+            false => Err(Error::Overflow("a sum of integers".to_owned())),
         }
-        Ok(())
     }
 
     fn reset(&mut self, groups: &[u32], total: usize) {

@@ -3,11 +3,12 @@
 //! ```text
 //! job.json                           the job: id, hash seed, its parts' descriptions
 //! epoch-00000000000000000012.json    a checkpoint: positions, bounds, sink token, its state files   (N and N-1 are kept)
-//! state-00000000000000000010.arrow   rows of state: a base or a delta
+//! state-00000000000000000010-0.arrow rows of state of query 0: a base or a delta
 //! owner-…/                           see `lease`
 //! ```
 //! Every JSON file starts with a line `millstream VERSION CRC32C`, the checksum of what follows.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,13 +28,13 @@ use crate::operator::Extent;
 use crate::position::Epoch;
 use crate::sink::Candidate;
 
-/// The version of the format that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The version of the format that this program writes, and the only one that it reads.
+const VERSION: u32 = 2;
 
 /// Checkpoints kept: the newest, and the one before until the newest is known to be committed.
 const KEPT: usize = 2;
 
-/// Delta files before they are joined into one: bounds open files and the folder's size.
+/// Delta files of a query before they are joined into one: bounds open files and the folder's size.
 const DELTAS_MAX: usize = 32;
 
 /// Checkpoints in a folder, held by this process alone.
@@ -121,16 +122,18 @@ impl LocalStore {
             .try_for_each(|path| fs::remove_file(&path).map_err(Error::io("remove", &path)))
     }
 
+    /// Writes the rows of one query, and returns all files that its state consists of then.
     fn write_state(&self, epoch: Epoch, rows: StateRows<'_>) -> Result<Vec<StateFile>> {
-        let name = format!("state-{epoch:020}.arrow", epoch = epoch.0);
+        let query = rows.query;
+        let name = format!("state-{epoch:020}-{query}.arrow", epoch = epoch.0);
         let staged = self.lease.folder().join(&name);
-        let earlier = match rows.extent {
+        let earlier: Vec<_> = match rows.extent {
             Extent::Base => vec![],
             Extent::Delta => self
-                .checkpoints
-                .last()
-                .map(|last| last.state.clone())
-                .unwrap_or_default(),
+                .newest_state()
+                .filter(|file| file.query == query)
+                .cloned()
+                .collect(),
         };
         let deltas = earlier.iter().filter(|file| !file.base).count();
         let (kept, joined) = if deltas < DELTAS_MAX {
@@ -143,19 +146,22 @@ impl LocalStore {
             .map(|file| state::read(&self.root, file))
             .collect::<Result<_>>()?;
         let all = files.into_iter().flatten().chain(rows.rows);
-        let written = state::write(&staged, &name, rows.extent, all)?;
+        let written = state::write(&staged, query, rows.extent, all)?;
         if written.is_some() {
             publish(&staged, &self.root.join(&name))?;
         }
         Ok(kept.into_iter().chain(written).collect())
     }
 
-    fn write_checkpoint(&mut self, checkpoint: Checkpoint, state: Option<StateRows<'_>>) -> Result<()> {
+    /// Returns the state files of the newest checkpoint.
+    fn newest_state(&self) -> impl Iterator<Item = &StateFile> {
+        self.checkpoints.last().into_iter().flat_map(|newest| &newest.state)
+    }
+
+    fn write_checkpoint(&mut self, checkpoint: Checkpoint, state: Vec<StateRows<'_>>) -> Result<()> {
         let epoch = checkpoint.epoch;
-        let state = state
-            .map(|rows| self.write_state(epoch, rows))
-            .transpose()?
-            .unwrap_or_default();
+        let files = state.into_iter().map(|rows| self.write_state(epoch, rows));
+        let state = files.collect::<Result<Vec<_>>>()?.concat();
         fault::point("after_snapshot");
         let entry = CheckpointFile { checkpoint, state };
         let name = checkpoint_name(epoch);
@@ -221,32 +227,21 @@ impl Store for LocalStore {
         }
     }
 
-    fn read_state(&self, take: &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
-        for file in self
-            .checkpoints
-            .last()
-            .map(|newest| newest.state.as_slice())
-            .unwrap_or_default()
-        {
+    fn read_state(&self, take: &mut dyn FnMut(usize, &RecordBatch) -> Result<()>) -> Result<()> {
+        for file in self.newest_state() {
             for records in state::read(&self.root, file)? {
-                take(&records?)?;
+                take(file.query, &records?)?;
             }
         }
         Ok(())
     }
 
-    fn extent(&self) -> Extent {
-        let state = self
-            .checkpoints
-            .last()
-            .map(|newest| newest.state.as_slice())
-            .unwrap_or_default();
+    fn extent(&self, query: usize) -> Extent {
         let rows = |base: bool| {
-            state
-                .iter()
-                .filter(|file| file.base == base)
-                .map(|file| file.rows)
-                .sum::<u64>()
+            let files = self
+                .newest_state()
+                .filter(|file| file.query == query && file.base == base);
+            files.map(|file| file.rows).sum::<u64>()
         };
         match rows(false) > rows(true) {
             true => Extent::Base,
@@ -254,7 +249,7 @@ impl Store for LocalStore {
         }
     }
 
-    fn write(&mut self, checkpoint: Checkpoint, state: Option<StateRows<'_>>) -> Result<()> {
+    fn write(&mut self, checkpoint: Checkpoint, state: Vec<StateRows<'_>>) -> Result<()> {
         self.write_checkpoint(checkpoint, state)
             .map_err(|error| self.lease.explain(&self.root, error))
     }
@@ -328,13 +323,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let version: u32 = version
         .parse()
         .map_err(|_| broken(format!("`{version}` is no version")))?;
-    if version > VERSION {
-        let newer = format!(
-            "{} has version {version}, this program reads up to {VERSION}",
-            path.display()
-        );
-        return Err(Error::Invalid(format!("the checkpoint is of a newer program: {newer}")));
-    }
+    check_version(path, version)?;
     let found = format!("{:08x}", crc32c::crc32c(body.as_bytes()));
     if found != sum {
         return Err(broken(format!(
@@ -342,6 +331,24 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
         )));
     }
     serde_json::from_str(body).map_err(|error| broken(error.to_string()))
+}
+
+fn check_version(path: &Path, version: u32) -> Result<()> {
+    let (age, remedy) = match version.cmp(&VERSION) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Greater => ("a newer", format!("this program reads up to {VERSION}")),
+        Ordering::Less => (
+            "an older",
+            format!(
+                "this program reads version {VERSION}; finish the job with the older program, or start afresh with another \
+                 checkpoint folder"
+            ),
+        ),
+    };
+    Err(Error::Invalid(format!(
+        "the checkpoint is of {age} program: {} has version {version}, {remedy}",
+        path.display()
+    )))
 }
 
 #[cfg(test)]
@@ -352,6 +359,7 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     use super::*;
+    use crate::checkpoint::TimeState;
     use crate::position::{Partition, Positions};
     use crate::sink::Token;
     use crate::source::SourceState;
@@ -378,6 +386,7 @@ mod tests {
                 ..SourceState::default()
             },
             token: Token(serde_json::json!({ "epoch": epoch })),
+            time: TimeState::default(),
         }
     }
 
@@ -387,19 +396,32 @@ mod tests {
     }
 
     fn write(store: &mut LocalStore, epoch: u64, numbers: Vec<i64>) {
-        let state = StateRows {
-            extent: store.extent(),
+        write_of(store, epoch, vec![(0, numbers)]);
+    }
+
+    /// Writes a checkpoint with rows of some queries.
+    fn write_of(store: &mut LocalStore, epoch: u64, states: Vec<(usize, Vec<i64>)>) {
+        let state = |(query, numbers)| StateRows {
+            query,
+            extent: store.extent(query),
             rows: Box::new(std::iter::once(Ok(rows(numbers)))),
         };
+        let states = states.into_iter().map(state).collect();
         store
-            .write(checkpoint(epoch), Some(state))
+            .write(checkpoint(epoch), states)
             .expect("a folder that can be written");
     }
 
     fn state(store: &LocalStore) -> Vec<i64> {
+        state_of(store, 0)
+    }
+
+    fn state_of(store: &LocalStore, query: usize) -> Vec<i64> {
         let mut numbers = vec![];
-        let take = &mut |records: &RecordBatch| {
-            numbers.extend_from_slice(records.column(0).as_primitive::<Int64Type>().values());
+        let take = &mut |of: usize, records: &RecordBatch| {
+            if of == query {
+                numbers.extend_from_slice(records.column(0).as_primitive::<Int64Type>().values());
+            }
             Ok(())
         };
         store.read_state(take).expect("state files that were written");
@@ -416,7 +438,9 @@ mod tests {
         let mut store = open(root.path()).expect("an empty folder");
         let (job, seed) = (store.job().to_owned(), store.seed());
         assert_eq!(epochs(&store), [0_u64; 0]);
-        store.write(checkpoint(0), None).expect("a folder that can be written");
+        store
+            .write(checkpoint(0), vec![])
+            .expect("a folder that can be written");
         for epoch in 1..=4 {
             write(&mut store, epoch, vec![i64::try_from(epoch).expect("small")]);
         }
@@ -437,10 +461,10 @@ mod tests {
         let root = tempfile::tempdir().expect("a scratch folder");
         let mut store = open(root.path()).expect("an empty folder");
         write(&mut store, 1, vec![0; 100]);
-        assert_eq!(store.extent(), Extent::Base, "a delta without a base has outgrown it");
+        assert_eq!(store.extent(0), Extent::Base, "a delta without a base has outgrown it");
         write(&mut store, 2, vec![0; 100]);
         for epoch in 3..=103 {
-            assert_eq!(store.extent(), Extent::Delta);
+            assert_eq!(store.extent(0), Extent::Delta);
             write(&mut store, epoch, vec![7]);
             assert!(
                 store.files("state-").expect("a folder").len() <= DELTAS_MAX + 2,
@@ -448,7 +472,7 @@ mod tests {
             );
         }
         assert_eq!(state(&store).len(), 201);
-        assert_eq!(store.extent(), Extent::Base);
+        assert_eq!(store.extent(0), Extent::Base);
         write(&mut store, 104, vec![1]);
         assert_eq!(state(&store), [1]);
         write(&mut store, 105, vec![2]);
@@ -471,7 +495,7 @@ mod tests {
         let text = fs::read(&newest).expect("a file");
         fs::write(&newest, &text[..text.len() / 2]).expect("a file");
         assert_eq!(epochs(&open(root.path()).expect("one is left")), [1]);
-        fs::write(root.path().join(checkpoint_name(Epoch(1))), "millstream 1 00000000\n{}").expect("a file");
+        fs::write(root.path().join(checkpoint_name(Epoch(1))), "millstream 2 00000000\n{}").expect("a file");
         let error = open(root.path()).expect_err("none is left").to_string();
         assert!(error.contains("torn or corrupt"), "{error}");
     }
@@ -487,22 +511,46 @@ mod tests {
         content[middle] ^= 1;
         fs::write(&path, content).expect("a file");
         let error = store
-            .read_state(&mut |_| Ok(()))
+            .read_state(&mut |_, _| Ok(()))
             .expect_err("one bit is wrong")
             .to_string();
         assert!(
-            error.contains("state-00000000000000000001.arrow") && error.contains("CRC-32C"),
+            error.contains("state-00000000000000000001-0.arrow") && error.contains("CRC-32C"),
             "{error}"
         );
     }
 
     #[test]
-    fn a_newer_version_is_refused() {
+    fn another_version_is_refused() {
         let root = tempfile::tempdir().expect("a scratch folder");
         drop(open(root.path()).expect("an empty folder"));
-        fs::write(root.path().join("job.json"), "millstream 2 00000000\n{}").expect("a file");
-        let error = open(root.path()).expect_err("newer").to_string();
-        assert!(error.contains("has version 2, this program reads up to 1"), "{error}");
+        for (version, expected) in [
+            (3, "of a newer program: "),
+            (3, "has version 3, this program reads up to 2"),
+            (1, "of an older program: "),
+            (1, "has version 1, this program reads version 2"),
+        ] {
+            let text = format!("millstream {version} 00000000\n{{}}");
+            fs::write(root.path().join("job.json"), text).expect("a file");
+            let error = open(root.path()).expect_err("not this version").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_query_has_its_own_base_and_deltas() {
+        let root = tempfile::tempdir().expect("a scratch folder");
+        let mut store = open(root.path()).expect("an empty folder");
+        write_of(&mut store, 1, vec![(0, vec![1; 10]), (2, vec![2])]);
+        write_of(&mut store, 2, vec![(0, vec![1; 10]), (2, vec![3])]);
+        write_of(&mut store, 3, vec![(0, vec![4]), (2, vec![5])]);
+        assert_eq!((store.extent(0), store.extent(2)), (Extent::Delta, Extent::Delta));
+        write_of(&mut store, 4, vec![(0, vec![6]), (2, vec![7])]);
+        assert_eq!((store.extent(0), store.extent(2)), (Extent::Delta, Extent::Base));
+        drop(store);
+        let store = open(root.path()).expect("the same job");
+        assert_eq!(state_of(&store, 2), [3, 5, 7]);
+        assert_eq!(state_of(&store, 0), [&[1; 10][..], &[4, 6]].concat());
     }
 
     #[test]

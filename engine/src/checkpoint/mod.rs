@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::kernel::hash::Seed;
 use crate::operator::Extent;
-use crate::position::Epoch;
+use crate::position::{Epoch, Partition};
 use crate::sink::{Candidate, Token};
 use crate::source::SourceState;
 
@@ -39,21 +39,22 @@ pub trait Store: Send {
     /// When there is none of that epoch, or the newer one can't be removed.
     fn choose(&mut self, epoch: Epoch) -> Result<Checkpoint>;
 
-    /// Hands the state of the newest checkpoint over, in the order in which it was written: later rows replace earlier
-    /// ones.
+    /// Hands the state of the newest checkpoint over, each row with the number of its query, in the order in which it was
+    /// written: later rows replace earlier ones.
     ///
     /// # Errors
     /// When a state file is missing, torn or corrupt, or `take` fails.
-    fn read_state(&self, take: &mut dyn FnMut(&RecordBatch) -> Result<()>) -> Result<()>;
+    fn read_state(&self, take: &mut dyn FnMut(usize, &RecordBatch) -> Result<()>) -> Result<()>;
 
-    /// Returns how much of the state the next checkpoint should hold: changes only, until those outgrow the base.
-    fn extent(&self) -> Extent;
+    /// Returns how much of a query's state the next checkpoint should hold: changes only, until those outgrow the base.
+    fn extent(&self, query: usize) -> Extent;
 
-    /// Makes a checkpoint durable, atomically: after a crash either this one is the newest, or the one before.
+    /// Makes a checkpoint durable, atomically: after a crash either this one is the newest, or the one before. `state` are
+    /// the snapshots of the queries that have state.
     ///
     /// # Errors
     /// When it can't be written, or another process has taken over ([`crate::Error::Fenced`]).
-    fn write(&mut self, checkpoint: Checkpoint, state: Option<StateRows<'_>>) -> Result<()>;
+    fn write(&mut self, checkpoint: Checkpoint, state: Vec<StateRows<'_>>) -> Result<()>;
 
     /// Returns a name for messages.
     fn location(&self) -> PathBuf;
@@ -61,6 +62,8 @@ pub trait Store: Send {
 
 /// The rows of a snapshot on their way into a store.
 pub struct StateRows<'a> {
+    /// The number of their query in the job, from 0.
+    pub query: usize,
     /// How much of the state they are.
     pub extent: Extent,
     /// The rows.
@@ -74,8 +77,19 @@ pub struct Checkpoint {
     pub epoch: Epoch,
     /// Where the source goes on.
     pub source: SourceState,
-    /// What the sink needs to finish the commit.
+    /// What the sinks need to finish the commit.
     pub token: Token,
+    /// How far the event time was.
+    pub time: TimeState,
+}
+
+/// How far the event time of a job was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeState {
+    /// The watermark, in microseconds since 1970 UTC.
+    pub watermark_micros: Option<i64>,
+    /// The newest event time of each partition, in microseconds since 1970 UTC.
+    pub newest_micros: Vec<(Partition, i64)>,
 }
 
 /// One part of a job as its checkpoint records it: an operator, the source, the sink.

@@ -17,6 +17,8 @@ use crate::operator::Extent;
 pub(super) struct StateFile {
     /// Its name in the checkpoint folder.
     pub(super) name: String,
+    /// The number of the query whose state it holds.
+    pub(super) query: usize,
     /// Whether it is a base.
     pub(super) base: bool,
     /// Rows in it.
@@ -47,10 +49,10 @@ impl<W: Write> Write for Summed<W> {
     }
 }
 
-/// Writes the rows to the file `path`, durably, and returns its entry under `name`; `None` when there is no row.
+/// Writes the rows of a query to the file `path`, durably, and returns its entry; `None` when there is no row.
 pub(super) fn write(
     path: &Path,
-    name: &str,
+    query: usize,
     extent: Extent,
     rows: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<Option<StateFile>> {
@@ -79,7 +81,8 @@ pub(super) fn write(
     output.flush().map_err(Error::io("write", path))?;
     output.inner.get_ref().sync_all().map_err(Error::io("sync", path))?;
     Ok(Some(StateFile {
-        name: name.to_owned(),
+        name: file_name(path),
+        query,
         base: extent == Extent::Base,
         rows: count,
         bytes: output.bytes,
@@ -95,6 +98,11 @@ pub(super) fn read(root: &Path, entry: &StateFile) -> Result<impl Iterator<Item 
     let reader = StreamReader::try_new(BufReader::with_capacity(1 << 18, file), None);
     let reader = reader.map_err(|error| io_or_arrow(error, &path))?;
     Ok(reader.map(move |records| records.map_err(|error| io_or_arrow(error, &path))))
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().expect("the store gives it a name");
+    name.to_string_lossy().into_owned()
 }
 
 fn check(path: &Path, entry: &StateFile) -> Result<()> {

@@ -86,6 +86,11 @@ impl BytesTable {
         self.keys.is_empty()
     }
 
+    /// Returns what the hashes depend on.
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
     /// Returns the hash of every key, by id.
     pub fn hashes(&self) -> &[u64] {
         &self.hashes

@@ -139,8 +139,19 @@ fn intern_bytes<T: ByteArrayType<Offset = i32>>(
     }
 }
 
+/// Returns the array with the entries of a dictionary in place of their keys.
+///
+/// # Errors
+/// When a dictionary's keys do not fit its entries.
+pub fn unpacked(array: ArrayRef) -> Result<ArrayRef> {
+    match array.data_type() {
+        DataType::Dictionary(_, values) => cast(&array, values).map_err(Error::arrow("unpack a dictionary")),
+        _ => Ok(array),
+    }
+}
+
 /// Returns the array with one form for each value that counts as equal; dictionaries are unpacked.
-fn canonical(array: &ArrayRef) -> ArrayRef {
+pub(crate) fn canonical(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => {
             let one = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };

@@ -41,6 +41,26 @@ impl Journal {
         self.emitted = self.ids.len();
     }
 
+    /// Keeps the groups `kept` alone, under new ids: their places in that rising list.
+    ///
+    /// # Panics
+    /// When groups have changed since the last emit.
+    pub(super) fn keep(&mut self, kept: &[u32]) {
+        assert_eq!(self.emitted, self.ids.len(), "groups go after an emit");
+        self.ids.sort_unstable();
+        self.ids.dedup();
+        let mut changed = self.ids.iter().copied().peekable();
+        let mut ids = vec![];
+        for (new, &old) in (0..).zip(kept) {
+            while changed.next_if(|&id| id < old).is_some() {}
+            ids.extend(changed.next_if_eq(&old).map(|_| new));
+        }
+        self.emitted = ids.len();
+        self.ids = ids;
+        self.listed.clear();
+        self.listed.resize(kept.len(), false);
+    }
+
     /// Returns the groups changed since the last snapshot, each once, in the order of ids, and forgets them.
     ///
     /// # Panics
@@ -73,6 +93,21 @@ mod tests {
         journal.mark(&[3], 7);
         journal.emitted();
         assert_eq!(journal.take(), [3]);
+    }
+
+    #[test]
+    fn groups_that_are_kept_are_listed_under_their_new_ids() {
+        let mut journal = Journal::default();
+        journal.mark(&[4, 1, 2], 6);
+        journal.emitted();
+        journal.mark(&[4], 6);
+        journal.emitted();
+        journal.keep(&[0, 2, 4, 5]);
+        assert_eq!(journal.changed(), [0_u32; 0]);
+        journal.mark(&[3, 1], 4);
+        assert_eq!(journal.changed(), [3, 1]);
+        journal.emitted();
+        assert_eq!(journal.take(), [1, 2, 3]);
     }
 
     #[test]

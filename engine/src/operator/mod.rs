@@ -6,6 +6,7 @@ pub mod filter;
 mod journal;
 pub mod project;
 pub mod registry;
+mod span;
 pub mod text;
 pub mod tokenize;
 
@@ -44,6 +45,11 @@ pub trait StatefulOperator: Send + fmt::Debug {
     /// Returns the columns of the batches it emits.
     fn schema(&self) -> SchemaRef;
 
+    /// Returns whether its groups belong to windows of the event time, which end: only such an operator can append.
+    fn is_windowed(&self) -> bool {
+        false
+    }
+
     /// Returns a partial for one worker, empty.
     fn partial(&self) -> Box<dyn Partial>;
 
@@ -66,11 +72,12 @@ pub trait StatefulOperator: Send + fmt::Debug {
     /// Called after [`emit`](Self::emit), with no merge between.
     fn snapshot(&mut self, extent: Extent) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_>;
 
-    /// Takes the rows of a snapshot in; a row replaces an earlier one of its group.
+    /// Takes the rows of a snapshot in; a row replaces an earlier one of its group. Rows of windows that end at or before
+    /// `closed_micros` are left out: they were forgotten after they had been written, which a snapshot does not say.
     ///
     /// # Errors
     /// When the columns are not those of this operator's snapshots.
-    fn restore(&mut self, records: &RecordBatch) -> Result<()>;
+    fn restore(&mut self, records: &RecordBatch, closed_micros: Option<i64>) -> Result<()>;
 
     /// Sets the seed of the state's hashes, which a checkpoint keeps. Called once, before there is any state.
     fn set_seed(&mut self, seed: crate::kernel::hash::Seed);
@@ -78,11 +85,11 @@ pub trait StatefulOperator: Send + fmt::Debug {
 
 /// A worker's share of a stateful operator's work.
 pub trait Partial: Send + fmt::Debug {
-    /// Takes in a batch.
+    /// Takes in a batch; leaves out and counts the rows that are late.
     ///
     /// # Errors
     /// When the batch's columns are not those the operator was made for, or a number leaves its range.
-    fn absorb(&mut self, batch: &Batch) -> Result<()>;
+    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<()>;
 
     /// Returns whether it should be merged before it absorbs more, since it has outgrown the caches.
     fn is_full(&self) -> bool;
@@ -94,10 +101,23 @@ pub trait Partial: Send + fmt::Debug {
 /// Which rows an aggregate puts out after a micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputMode {
-    /// The groups that changed since the last emit.
+    /// The groups of windows that the watermark has passed, once: then they are forgotten. The end of the input closes all
+    /// windows.
+    Append,
+    /// The groups that changed since the last emit. Those of windows that the watermark has passed are forgotten after it.
     Update,
-    /// All groups.
+    /// All groups. None is ever forgotten, and no row is late.
     Complete,
+}
+
+/// What a partial may know when it absorbs.
+#[derive(Clone, Copy, Debug)]
+pub struct AbsorbContext<'a> {
+    /// Windows that end at or before this event time are closed, and their rows late, in microseconds since 1970 UTC: the
+    /// watermark as it was when the micro-batch began. `None` when no window closes.
+    pub closed_micros: Option<i64>,
+    /// The run's counters.
+    pub metrics: &'a Metrics,
 }
 
 /// What a stateful operator may know when it emits.
@@ -119,4 +139,21 @@ pub enum Extent {
     Delta,
     /// All groups.
     Base,
+}
+
+impl OutputMode {
+    /// Returns the event time up to which windows are closed at a watermark: none ever is when all groups are kept.
+    pub fn closed_micros(self, watermark_micros: Option<i64>) -> Option<i64> {
+        watermark_micros.filter(|_| self != Self::Complete)
+    }
+}
+
+impl fmt::Display for OutputMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Append => "append",
+            Self::Update => "update",
+            Self::Complete => "complete",
+        })
+    }
 }

@@ -9,7 +9,6 @@
 //! aggregate count(*) AS count by word
 //! ```
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray};
@@ -19,10 +18,12 @@ use super::aggregate::{AggregateCall, HashAggregate};
 use super::expression::{Comparison, Connective, ExpressionRef, column, column_index, compare, literal, logic};
 use super::filter::Filter;
 use super::project::Project;
+use super::span::Micros;
 use super::text::Text;
 use super::tokenize::Tokenize;
 use super::{Operator, StatefulOperator};
 use crate::aggregate::AggregateKind;
+use crate::aggregate::registry::entry;
 use crate::error::{Error, Result};
 
 /// An operator that can be made from text.
@@ -80,8 +81,8 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "aggregate",
-        usage: "count(*)|count|sum|min|max|avg(COLUMN) AS NAME, ... by COLUMN, ...",
-        summary: "groups with count, sum, min, max, avg",
+        usage: "FUNCTION(COLUMN, ...) AS NAME, ... by COLUMN, ... [closing SPAN after COLUMN]",
+        summary: "groups with aggregate functions",
         build: Build::Stateful(aggregate),
     },
 ];
@@ -145,39 +146,68 @@ fn aggregate(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOper
     // Without keys the description ends in `by`, for one group of all rows.
     let arguments = format!("{arguments} ");
     let (calls, keys) = arguments
-        .split_once(" by ")
+        .rsplit_once(" by ")
         .ok_or_else(|| Error::Invalid("`by` is missing".to_owned()))?;
+    let (keys, window) = match keys.split_once(" closing ") {
+        Some((keys, window)) => (keys, Some(window)),
+        None => (keys, None),
+    };
     let keys: Vec<_> = keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
-    let calls = calls
-        .split(',')
-        .map(|text| call(text.trim()))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Box::new(HashAggregate::new(&keys, &calls, schema)?))
+    let calls = items(calls).into_iter().map(call).collect::<Result<Vec<_>>>()?;
+    let aggregate = HashAggregate::new(&keys, &calls, schema)?;
+    let Some(window) = window else {
+        return Ok(Box::new(aggregate));
+    };
+    let (size, key) = window
+        .split_once(" after ")
+        .ok_or_else(|| Error::Invalid("`after` is missing".to_owned()))?;
+    let size: Micros = size.trim().parse()?;
+    Ok(Box::new(aggregate.with_window(key.trim(), size.0)?))
 }
 
 fn call(text: &str) -> Result<AggregateCall> {
-    let wrong = || Error::Invalid(format!("`{text}` is no `FUNCTION(COLUMN) AS NAME`"));
-    let (call, name) = text.split_once(" AS ").ok_or_else(wrong)?;
-    let (function, argument) = call
+    let wrong = || Error::Invalid(format!("`{text}` is no `FUNCTION(COLUMN, ...) AS NAME`"));
+    let (call, name) = text.rsplit_once(" AS ").ok_or_else(wrong)?;
+    let (function, arguments) = call
         .trim()
         .strip_suffix(')')
         .and_then(|call| call.split_once('('))
         .ok_or_else(wrong)?;
+    let (function, arguments) = match (function, arguments.strip_prefix("distinct ")) {
+        ("count", Some(column)) => ("count_distinct", column),
+        _ => (function, arguments),
+    };
+    let mut arguments = items(arguments);
+    let parameters = arguments.split_off(arguments.len().min(entry(function)?.columns));
+    let parameters: Vec<_> = parameters.into_iter().map(unquoted).collect();
+    let parameters: Vec<_> = parameters.iter().map(String::as_str).collect();
+    arguments.retain(|argument| *argument != "*");
     Ok(AggregateCall {
         name: name.trim().to_owned(),
-        kind: function.parse()?,
-        argument: (argument != "*").then(|| argument.to_owned()),
+        kind: AggregateKind::from_name(function, &parameters)?,
+        arguments: arguments.into_iter().map(str::to_owned).collect(),
     })
 }
 
-impl FromStr for AggregateKind {
-    type Err = Error;
+/// Splits a list at its commas, those in quotes and parentheses left out.
+fn items(list: &str) -> Vec<&str> {
+    let (mut depth, mut is_quoted) = (0_usize, false);
+    let parts = list.split(|letter| {
+        match letter {
+            '\'' => is_quoted = !is_quoted,
+            '(' if !is_quoted => depth += 1,
+            ')' if !is_quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == ',' && depth == 0 && !is_quoted
+    });
+    parts.map(str::trim).collect()
+}
 
-    fn from_str(text: &str) -> Result<Self> {
-        let kinds = [Self::Count, Self::Sum, Self::Min, Self::Max, Self::Avg];
-        let known = kinds.into_iter().find(|kind| kind.to_string() == text);
-        known.ok_or_else(|| Error::Invalid(format!("there is no aggregate `{text}`")))
-    }
+/// Returns the text of a literal in quotes, or the literal itself.
+fn unquoted(literal: &str) -> String {
+    let inner = literal.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
+    inner.map_or_else(|| literal.to_owned(), |inner| inner.replace("''", "'"))
 }
 
 fn predicate(text: &str, schema: &Schema) -> Result<ExpressionRef> {
@@ -212,9 +242,9 @@ fn value_of(text: &str, data_type: &DataType) -> Result<ExpressionRef> {
     let number = |error: std::num::ParseIntError| wrong(error.to_string());
     let array: ArrayRef = match data_type {
         DataType::Utf8 => {
-            let inner = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
-            let inner = inner.ok_or_else(|| wrong(String::new()))?;
-            Arc::new(StringArray::from(vec![inner.replace("''", "'")]))
+            let is_quoted = text.len() > 1 && text.starts_with('\'') && text.ends_with('\'');
+            let text = is_quoted.then(|| unquoted(text)).ok_or_else(|| wrong(String::new()))?;
+            Arc::new(StringArray::from(vec![text]))
         }
         DataType::Int32 => Arc::new(Int32Array::from(vec![text.parse::<i32>().map_err(number)?])),
         DataType::Int64 => Arc::new(Int64Array::from(vec![text.parse::<i64>().map_err(number)?])),
@@ -233,7 +263,7 @@ fn value_of(text: &str, data_type: &DataType) -> Result<ExpressionRef> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, TimeUnit};
 
     use super::*;
 
@@ -243,6 +273,7 @@ mod tests {
             Field::new("line", DataType::Utf8, true),
             Field::new("status", DataType::Int32, true),
             Field::new("seconds", DataType::Float64, true),
+            Field::new("minute", DataType::Timestamp(TimeUnit::Microsecond, None), true),
         ]))
     }
 
@@ -265,10 +296,17 @@ mod tests {
             "tokenize line bytes:,; lower keep status, seconds",
             "aggregate count(*) AS count, avg(seconds) AS mean by line, status",
             "aggregate max(line) AS last by ",
+            "aggregate max(line) AS last by status, minute closing 60s after minute",
+            "aggregate first(line, seconds) AS first, approx_quantile(seconds, 0.99) AS p99 by status",
+            "aggregate string_agg(line, ', by '' AS ', 1000) AS lines, top_k(line, 3) AS top by status",
         ] {
             assert_eq!(description(text), text);
         }
         assert_eq!(description("filter line IS NOT NULL"), "filter (line) IS NOT NULL");
+        assert_eq!(
+            description("aggregate count(distinct line) AS lines, mean(status) AS status by "),
+            "aggregate count_distinct(line) AS lines, avg(status) AS status by "
+        );
     }
 
     #[test]
@@ -283,9 +321,16 @@ mod tests {
             ("tokenize line", "a column and a mode are needed"),
             (
                 "aggregate median(status) AS m by line",
-                "there is no aggregate `median`",
+                "there is no aggregate `median`; the nearest is `mean`",
             ),
-            ("aggregate sum(line) AS s by line", "sum does not take Utf8"),
+            (
+                "aggregate sum(line) AS s by line",
+                "sum does not take Utf8, expected a column of integers or floats",
+            ),
+            (
+                "aggregate last(line) AS s by line",
+                "last does not take Utf8, expected a column of values and one to order them by",
+            ),
         ] {
             let error = parse(text, &schema()).expect_err("not valid").to_string();
             assert!(error.contains(expected), "{error}");

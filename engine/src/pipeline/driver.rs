@@ -1,18 +1,24 @@
 //! The micro-batch loop, the barrier, and the way back after a restart.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::compute::concat_batches;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::intake::{Cursor, Intake, Workers};
-use super::{Job, Outcome, Settings, Surroundings};
+use super::event_time::EventClock;
+use super::intake::{Cursor, Intake, Output};
+use super::outputs::Outputs;
+use super::workers::{Lane, Workers};
+use super::{Job, Outcome, Query, Settings, Surroundings};
 use crate::batch::Batch;
-use crate::checkpoint::{Checkpoint, StateRows, Store};
+use crate::checkpoint::{Checkpoint, StateRows, Store, TimeState};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::kernel::hash::Seed;
-use crate::operator::{EmitContext, StatefulOperator};
-use crate::position::Epoch;
+use crate::metrics::Metrics;
+use crate::operator::{EmitContext, Extent, Operator, OutputMode, StatefulOperator};
+use crate::position::{Epoch, Positions};
 use crate::sink::{Barrier, Recovery, Sink, Token};
 use crate::source::{self, Source, SourceState};
 
@@ -27,17 +33,20 @@ const SILENCE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 pub(super) struct Driver<'a> {
     settings: &'a Settings,
     source: Box<dyn Source>,
-    aggregate: Option<Box<dyn StatefulOperator>>,
-    sink: Box<dyn Sink>,
+    queries: Vec<Running>,
+    outputs: Outputs,
+    /// The sink of the dead letters.
+    dead_letters: Option<usize>,
+    time: Option<EventClock>,
     store: Option<Box<dyn Store>>,
-    metrics: &'a crate::metrics::Metrics,
+    metrics: &'a Metrics,
     pool: ThreadPool,
     workers: Workers,
     intake: Intake<'a>,
     cursor: Cursor,
     /// The last epoch that was committed, and its positions.
     committed: (Epoch, SourceState),
-    /// Whether rows were written since.
+    /// Whether rows were taken in or written since.
     has_output: bool,
     /// When an epoch was last committed, or the run began.
     committed_at: Duration,
@@ -46,39 +55,71 @@ pub(super) struct Driver<'a> {
     checkpoint_at: Option<Duration>,
 }
 
+/// A query under way: what is not the workers' part of it.
+struct Running {
+    aggregate: Option<Box<dyn StatefulOperator>>,
+    finish: Vec<Arc<dyn Operator>>,
+    mode: OutputMode,
+}
+
+/// Where a run begins.
+struct Beginning {
+    epoch: Epoch,
+    source: SourceState,
+    time: TimeState,
+}
+
 impl<'a> Driver<'a> {
-    /// Recovers the sink, fixes the bounds, restores the state, and starts the readers.
-    pub(super) fn start(mut job: Job, settings: &'a Settings, surroundings: Surroundings<'a>) -> Result<Self> {
+    /// Recovers the sinks, fixes the bounds, restores the state, and starts the readers.
+    pub(super) fn start(job: Job, settings: &'a Settings, surroundings: Surroundings<'a>) -> Result<Self> {
         let Surroundings {
             mut store,
             stop,
             metrics,
             clock,
         } = surroundings;
-        let committed = recover(&mut job, store.as_deref_mut())?;
-        let pool = build_pool(settings.threads.get())?;
-        let workers = Workers::new(job.operators, job.aggregate.as_deref(), settings.threads.get());
-        metrics.set_bounds(&committed.1.positions, committed.1.ends.as_ref());
+        let time_column = job.time_column()?;
+        let (mut source, time) = (job.source, job.time);
+        let (mut queries, operators, mut sinks) = split(job.queries);
+        let dead_letters = job.dead_letters.is_some().then_some(sinks.len());
+        sinks.extend(job.dead_letters);
+        let mut outputs = Outputs::new(sinks);
+        let begin = recover(source.as_mut(), &mut queries, &mut outputs, store.as_deref_mut())?;
+        // Partials are made when the state's seed is known.
+        let threads = settings.threads.get();
+        let lane = |(query, operators): (&Running, _)| Lane::new(operators, query.aggregate.as_deref(), threads);
+        let lanes = queries.iter().zip(operators).map(lane).collect();
+        let bounded = begin.source.ends.is_some();
+        metrics.set_bounds(&begin.source.positions, begin.source.ends.as_ref());
         let (readers, receiver) = source::Intake::new(settings.queue_bytes);
-        job.source.start(&committed.1, readers)?;
+        source.start(&begin.source, readers)?;
         let now = clock.monotonic();
-        Ok(Self {
+        let mut driver = Self {
             settings,
-            source: job.source,
-            aggregate: job.aggregate,
-            sink: job.sink,
+            source,
+            queries,
+            outputs,
+            dead_letters,
+            time: time.map(|time| EventClock::new(&time, &begin.time, bounded, now)),
             store,
             metrics,
-            pool,
-            workers,
-            intake: Intake { receiver, clock, stop },
-            cursor: Cursor::new(committed.1.clone()),
-            committed,
+            pool: build_pool(threads)?,
+            workers: Workers::new(job.operators, lanes, time_column),
+            intake: Intake {
+                receiver,
+                clock,
+                stop,
+                error_ratio_max: settings.max_error_ratio,
+            },
+            cursor: Cursor::new(begin.source.clone()),
+            committed: (begin.epoch, begin.source),
             has_output: false,
             committed_at: now,
             trigger_at: now + settings.trigger.unwrap_or_default().min(FIRST_OUTPUT),
             checkpoint_at: settings.checkpoint_interval.map(|interval| now + interval),
-        })
+        };
+        driver.close_windows();
+        Ok(driver)
     }
 
     /// Runs to the end. Whatever happens, the readers are stopped; after a failure the epoch under way is given up.
@@ -86,7 +127,7 @@ impl<'a> Driver<'a> {
         let outcome = self.run_epochs();
         self.intake.receiver.close();
         if outcome.is_err() {
-            self.sink.abort();
+            self.outputs.abort();
         }
         self.source.stop();
         outcome
@@ -100,7 +141,7 @@ impl<'a> Driver<'a> {
                 self.end_epoch()?;
             }
             if ended || stopped {
-                self.sink.close()?;
+                self.outputs.close()?;
                 return Ok(if ended { Outcome::Finished } else { Outcome::Stopped });
             }
         }
@@ -109,37 +150,45 @@ impl<'a> Driver<'a> {
     /// Takes in what comes until the trigger, and writes what it gives. Returns whether the input has ended.
     fn micro_batch(&mut self) -> Result<bool> {
         let deadline = self.next_deadline();
-        let rows = match self.aggregate {
-            None => self.intake.forward(
-                deadline,
-                &mut self.cursor,
-                &self.workers,
-                &self.pool,
-                self.sink.as_mut(),
-                self.metrics,
-            )?,
-            Some(_) => self.absorb_until(deadline)?,
-        };
+        let rows = self.take_in_until(deadline)?;
         let ended = self.cursor.is_at_end();
         if rows > 0 {
             self.metrics.micro_batches.add(1);
             self.has_output = true;
-            self.emit(ended)?;
+            self.merge()?;
         }
+        let has_moved = self.advance_time();
+        for index in 0..self.queries.len() {
+            // Time alone closes windows, but changes no group.
+            let may_close = (has_moved || ended) && self.queries[index].mode != OutputMode::Complete;
+            if rows > 0 || may_close {
+                self.emit(index, ended)?;
+            }
+        }
+        self.close_windows();
+        let aggregates = self.queries.iter().filter_map(|query| query.aggregate.as_ref());
+        self.metrics
+            .groups
+            .set(aggregates.map(|aggregate| aggregate.groups()).sum());
         self.metrics.set_positions(&self.cursor.state.positions);
         Ok(ended)
     }
 
     /// Takes in what comes until `deadline`, merging the partials whenever one is full.
-    fn absorb_until(&mut self, deadline: Option<Duration>) -> Result<u64> {
+    fn take_in_until(&mut self, deadline: Option<Duration>) -> Result<u64> {
         let mut rows = 0;
         loop {
+            let mut output = Output {
+                outputs: &mut self.outputs,
+                dead_letters: self.dead_letters,
+                metrics: self.metrics,
+            };
             let (cursor, workers) = (&mut self.cursor, &self.workers);
             rows += self
                 .intake
-                .absorb(deadline, cursor, workers, &self.pool, self.metrics)?;
+                .take_in(deadline, cursor, workers, &self.pool, &mut output)?;
             let is_late = deadline.is_some_and(|deadline| self.intake.clock.monotonic() >= deadline);
-            if !self.workers.is_full() || is_late || self.intake.stop.is_raised() {
+            if !self.workers.are_full() || is_late || self.intake.stop.is_raised() {
                 return Ok(rows);
             }
             self.merge()?;
@@ -147,30 +196,63 @@ impl<'a> Driver<'a> {
     }
 
     fn merge(&mut self) -> Result<()> {
-        let Some(aggregate) = &mut self.aggregate else {
-            return Ok(());
-        };
-        let mut partials = self.workers.take_partials();
-        aggregate.merge(&mut partials, &self.pool)?;
-        self.workers.put_partials(partials);
+        for (index, query) in self.queries.iter_mut().enumerate() {
+            if let Some(aggregate) = &mut query.aggregate {
+                let mut partials = self.workers.take_partials(index);
+                aggregate.merge(&mut partials, &self.pool)?;
+                self.workers.put_partials(index, partials);
+            }
+        }
         Ok(())
     }
 
-    fn emit(&mut self, last: bool) -> Result<()> {
-        self.merge()?;
-        let Some(aggregate) = &mut self.aggregate else {
+    /// Moves the watermark by the rows of the micro-batch and by the time; returns whether it has moved.
+    fn advance_time(&mut self) -> bool {
+        let Some(time) = &mut self.time else {
+            return false;
+        };
+        let now = self.intake.clock.monotonic();
+        time.advance(self.workers.take_newest(), &self.cursor.open, now)
+    }
+
+    /// Tells the workers which windows are closed from now on.
+    fn close_windows(&mut self) {
+        let Some(watermark) = self.time.as_ref().and_then(EventClock::watermark_micros) else {
+            return;
+        };
+        self.metrics.set_watermark(watermark);
+        for (index, query) in self.queries.iter().enumerate() {
+            let closed = query.mode.closed_micros(Some(watermark));
+            self.workers.close_windows(index, closed);
+        }
+    }
+
+    /// Writes what query `index` puts out.
+    fn emit(&mut self, index: usize, last: bool) -> Result<()> {
+        let query = &mut self.queries[index];
+        let Some(aggregate) = &mut query.aggregate else {
             return Ok(());
         };
         let context = EmitContext {
-            mode: self.settings.mode,
-            watermark_micros: None,
+            mode: query.mode,
+            watermark_micros: self.time.as_ref().and_then(EventClock::watermark_micros),
             last,
         };
-        for records in aggregate.emit(context, &self.pool)? {
-            self.metrics.rows_out.add(records.num_rows() as u64);
-            self.sink.write(&Batch::new(records, None))?;
+        let mut rows = aggregate.emit(context, &self.pool)?;
+        if !query.finish.is_empty() && rows.len() > 1 {
+            rows = vec![concat_batches(&aggregate.schema(), &rows).map_err(Error::arrow("join the rows of a query"))?];
         }
-        self.metrics.groups.set(aggregate.groups());
+        let mut output = Output {
+            outputs: &mut self.outputs,
+            dead_letters: self.dead_letters,
+            metrics: self.metrics,
+        };
+        for records in rows {
+            let finish = |batch, operator: &Arc<dyn Operator>| operator.apply(batch, self.metrics);
+            let batch = query.finish.iter().try_fold(Batch::new(records, None), finish)?;
+            output.write(index, &batch)?;
+            self.has_output = true;
+        }
         Ok(())
     }
 
@@ -208,15 +290,15 @@ impl<'a> Driver<'a> {
     fn barrier(&mut self) -> Result<()> {
         let epoch = self.committed.0.next();
         let state = self.cursor.state.clone();
-        let token = self.sink.prepare(&Barrier {
+        let token = self.outputs.prepare(&Barrier {
             epoch,
             positions: &state.positions,
         })?;
         fault::point("after_prepare");
         self.store_checkpoint(epoch, &state, &token)?;
-        self.sink.commit(&token)?;
+        self.outputs.commit(&token)?;
         fault::point("after_commit");
-        if !self.sink.publishes_positions() {
+        if !self.outputs.publishes_positions() {
             self.source.acknowledge(&state.positions)?;
         }
         fault::point("after_acknowledge");
@@ -234,61 +316,113 @@ impl<'a> Driver<'a> {
             epoch,
             source: source.clone(),
             token: token.clone(),
+            time: self.time.as_ref().map(EventClock::state).unwrap_or_default(),
         };
-        let extent = store.extent();
-        let rows = self.aggregate.as_mut().map(|aggregate| StateRows {
-            extent,
-            rows: aggregate.snapshot(extent),
-        });
-        store.write(checkpoint, rows)
+        let mut state = vec![];
+        for (query, running) in self.queries.iter_mut().enumerate() {
+            let Some(aggregate) = &mut running.aggregate else {
+                continue;
+            };
+            // Without groups a base costs nothing, and ends what older files hold.
+            let extent = match aggregate.groups() {
+                0 => Extent::Base,
+                _ => store.extent(query),
+            };
+            let rows = aggregate.snapshot(extent);
+            state.push(StateRows { query, extent, rows });
+        }
+        store.write(checkpoint, state)
     }
 }
 
-/// Brings sink, source and state to the same epoch, and returns it with the positions to go on from.
-fn recover(job: &mut Job, mut store: Option<&mut (dyn Store + 'static)>) -> Result<(Epoch, SourceState)> {
-    let seed = store.as_ref().map_or_else(Seed::random, |store| store.seed());
-    if let Some(aggregate) = &mut job.aggregate {
-        aggregate.set_seed(seed);
+/// Takes the queries apart: what the driver runs, the workers' operators, the sinks.
+fn split(queries: Vec<Query>) -> (Vec<Running>, Vec<Vec<Arc<dyn Operator>>>, Vec<Box<dyn Sink>>) {
+    let (mut running, mut operators, mut sinks) = (vec![], vec![], vec![]);
+    for query in queries {
+        running.push(Running {
+            aggregate: query.aggregate,
+            finish: query.finish,
+            mode: query.mode,
+        });
+        operators.push(query.operators);
+        sinks.push(query.sink);
     }
+    (running, operators, sinks)
+}
+
+/// Brings sinks, source and state to the same epoch, and returns it with the positions to go on from.
+fn recover(
+    source: &mut dyn Source,
+    queries: &mut [Running],
+    outputs: &mut Outputs,
+    mut store: Option<&mut (dyn Store + 'static)>,
+) -> Result<Beginning> {
+    let seed = store.as_ref().map_or_else(Seed::random, |store| store.seed());
+    let aggregates = queries.iter_mut().filter_map(|query| query.aggregate.as_mut());
+    aggregates.for_each(|aggregate| aggregate.set_seed(seed));
     let candidates = store.as_ref().map(|store| store.candidates()).unwrap_or_default();
-    let chosen = job.sink.recover(&Recovery {
+    let chosen = outputs.recover(&Recovery {
         job: store.as_ref().map_or("", |store| store.job()),
         generation: store.as_ref().map_or(0, |store| store.generation()),
         candidates: &candidates,
     })?;
     match (chosen, store.as_deref_mut()) {
-        (Some(epoch), Some(store)) => resume(job, store, epoch),
+        (Some(epoch), Some(store)) => {
+            let begin = resume(source, queries, store, epoch)?;
+            if !outputs.publishes_positions() {
+                source.acknowledge(&begin.1)?;
+            }
+            Ok(begin.0)
+        }
         (None, Some(_)) if !candidates.is_empty() => Err(Error::Invalid(
             "the output is of no epoch of this checkpoint: start afresh with another checkpoint folder".to_owned(),
         )),
-        _ => begin(job, store),
+        _ => begin(source, store),
     }
 }
 
-fn resume(job: &mut Job, store: &mut dyn Store, epoch: Epoch) -> Result<(Epoch, SourceState)> {
+/// Returns where to go on, and the positions that the checkpoint recorded.
+fn resume(
+    source: &mut dyn Source,
+    queries: &mut [Running],
+    store: &mut dyn Store,
+    epoch: Epoch,
+) -> Result<(Beginning, Positions)> {
     let checkpoint = store.choose(epoch)?;
-    let state = job.source.open(Some(&checkpoint.source))?;
-    if let Some(aggregate) = &mut job.aggregate {
-        store.read_state(&mut |records| aggregate.restore(records))?;
-    }
-    if !job.sink.publishes_positions() {
-        job.source.acknowledge(&checkpoint.source.positions)?;
-    }
+    let state = source.open(Some(&checkpoint.source))?;
+    let watermark = checkpoint.time.watermark_micros;
+    store.read_state(&mut |index, records| {
+        let query = queries.get_mut(index);
+        let restored = query.and_then(|query| Some((query.mode, query.aggregate.as_mut()?)));
+        let (mode, aggregate) = restored
+            .ok_or_else(|| Error::Invalid(format!("the checkpoint has state of query {index}, which keeps none")))?;
+        aggregate.restore(records, mode.closed_micros(watermark))
+    })?;
     tracing::info!(%epoch, checkpoint = %store.location().display(), "resumed");
-    Ok((epoch, state))
+    let begin = Beginning {
+        epoch,
+        source: state,
+        time: checkpoint.time,
+    };
+    Ok((begin, checkpoint.source.positions))
 }
 
-fn begin(job: &mut Job, store: Option<&mut (dyn Store + 'static)>) -> Result<(Epoch, SourceState)> {
-    let state = job.source.open(None)?;
+fn begin(source: &mut dyn Source, store: Option<&mut (dyn Store + 'static)>) -> Result<Beginning> {
+    let state = source.open(None)?;
     if let Some(store) = store {
         let checkpoint = Checkpoint {
             epoch: Epoch(0),
             source: state.clone(),
             token: Token::default(),
+            time: TimeState::default(),
         };
-        store.write(checkpoint, None)?;
+        store.write(checkpoint, vec![])?;
     }
-    Ok((Epoch(0), state))
+    Ok(Beginning {
+        epoch: Epoch(0),
+        source: state,
+        time: TimeState::default(),
+    })
 }
 
 fn build_pool(threads: usize) -> Result<ThreadPool> {

@@ -1,23 +1,22 @@
-//! Taking batches in: each becomes a task on the pool; aggregates absorb in any order, stateless output keeps its order.
+//! Taking batches in: each becomes a task on the pool; aggregates absorb in any order, stateless output and dead letters
+//! keep the order of the input.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel as channel;
 use rayon::{Scope, ThreadPool};
 
 use super::Stop;
+use super::outputs::Outputs;
+use super::workers::{Done, Workers};
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::metrics::Metrics;
-use crate::operator::{Operator, Partial, StatefulOperator};
 use crate::position::Partition;
 use crate::queue::{Permit, Receiver};
-use crate::sink::Sink;
 use crate::source::{Event, SourceState};
 
 /// How long the driver waits for an event before it looks at the stop signal again: a stop takes effect in this time,
@@ -27,22 +26,16 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 /// How long a micro-batch that starts after its deadline collects: with a trigger of zero each would be a single batch.
 const LINGER: Duration = Duration::from_millis(2);
 
+/// Rows before the share of bad ones is judged: of fewer, a handful of bad lines at the start of a good input is a large
+/// share, and at 1000 a share of a per cent is ten rows.
+const ERROR_SAMPLE_ROWS: u64 = 1000;
+
 /// Where the run is in its input.
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) state: SourceState,
-    open: BTreeSet<Partition>,
-}
-
-/// What the pool's tasks share.
-#[derive(Debug)]
-pub(super) struct Workers {
-    operators: Vec<Arc<dyn Operator>>,
-    /// One for each thread of the pool; empty without an aggregate.
-    partials: Vec<Mutex<Box<dyn Partial>>>,
-    /// Whether a partial should be merged before it absorbs more.
-    full: AtomicBool,
-    failure: Mutex<Option<Error>>,
+    /// The partitions that have not ended.
+    pub(super) open: BTreeSet<Partition>,
 }
 
 /// The readers' queue, and what ends the waiting for it.
@@ -50,6 +43,15 @@ pub(super) struct Intake<'a> {
     pub(super) receiver: Receiver<Event>,
     pub(super) clock: &'a dyn Clock,
     pub(super) stop: &'a Stop,
+    pub(super) error_ratio_max: Option<f64>,
+}
+
+/// Where rows go that only the driver can write.
+pub(super) struct Output<'a> {
+    pub(super) outputs: &'a mut Outputs,
+    /// The sink of the dead letters.
+    pub(super) dead_letters: Option<usize>,
+    pub(super) metrics: &'a Metrics,
 }
 
 /// The end of a micro-batch.
@@ -74,7 +76,7 @@ impl Until {
 }
 
 /// Output on its way, in the order of the input.
-type Pending = VecDeque<(channel::Receiver<Result<Batch>>, Permit)>;
+type Pending = VecDeque<(channel::Receiver<Result<Done>>, Permit)>;
 
 impl Cursor {
     pub(super) fn new(state: SourceState) -> Self {
@@ -117,72 +119,6 @@ impl Cursor {
     }
 }
 
-impl Workers {
-    pub(super) fn new(
-        operators: Vec<Arc<dyn Operator>>,
-        aggregate: Option<&dyn StatefulOperator>,
-        threads: usize,
-    ) -> Self {
-        let partials = aggregate.map(|aggregate| (0..threads).map(|_| Mutex::new(aggregate.partial())).collect());
-        Self {
-            operators,
-            partials: partials.unwrap_or_default(),
-            full: AtomicBool::new(false),
-            failure: Mutex::new(None),
-        }
-    }
-
-    /// Takes the partials out, to be merged and put back.
-    pub(super) fn take_partials(&mut self) -> Vec<Box<dyn Partial>> {
-        let partials = std::mem::take(&mut self.partials).into_iter();
-        partials
-            .map(|partial| partial.into_inner().unwrap_or_else(PoisonError::into_inner))
-            .collect()
-    }
-
-    /// Puts the merged partials back.
-    pub(super) fn put_partials(&mut self, partials: Vec<Box<dyn Partial>>) {
-        *self.full.get_mut() = false;
-        self.partials = partials.into_iter().map(Mutex::new).collect();
-    }
-
-    fn apply(&self, batch: Batch, metrics: &Metrics) -> Result<Batch> {
-        self.operators
-            .iter()
-            .try_fold(batch, |batch, operator| operator.apply(batch, metrics))
-    }
-
-    fn absorb(&self, batch: Batch, metrics: &Metrics) {
-        let index = rayon::current_thread_index().expect("tasks run on the pool");
-        let absorbed = self.apply(batch, metrics).and_then(|batch| {
-            let mut partial = self.partials[index].lock().unwrap_or_else(PoisonError::into_inner);
-            partial.absorb(&batch)?;
-            if partial.is_full() {
-                self.full.store(true, Ordering::Relaxed);
-            }
-            Ok(())
-        });
-        if let Err(error) = absorbed {
-            self.failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(error);
-        }
-    }
-
-    /// Returns whether a partial should be merged before it absorbs more.
-    pub(super) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
-    }
-
-    fn check(&self) -> Result<()> {
-        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Intake<'_> {
     /// Returns the next event before the micro-batch's deadline; `None` when the time is up or the run is to stop.
     /// A micro-batch that has nothing yet waits a little longer for its first event, so that an idle job with a trigger of
@@ -215,69 +151,45 @@ impl Intake<'_> {
         }
     }
 
-    /// Absorbs batches into the workers' partials until `deadline`, the end of the input, a stop, or a full partial.
-    /// Returns the number of rows.
-    pub(super) fn absorb(
+    /// Takes batches in until `deadline`, the end of the input, a stop, or a full partial. Returns the number of rows.
+    pub(super) fn take_in(
         &self,
         deadline: Option<Duration>,
         cursor: &mut Cursor,
         workers: &Workers,
         pool: &ThreadPool,
-        metrics: &Metrics,
+        output: &mut Output<'_>,
     ) -> Result<u64> {
         let mut rows = 0;
         let mut until = Until::new(deadline);
+        let metrics = output.metrics;
+        let (pass_on, in_order) = (
+            workers.are_idle(),
+            output.dead_letters.is_some() || workers.have_output(),
+        );
         let taken = pool.in_place_scope(|scope| {
-            while !cursor.is_at_end() && !workers.is_full() {
-                let Some((event, permit)) = self.next(&mut until) else {
-                    break;
-                };
-                if let Some(batch) = cursor.follow(event, metrics)? {
-                    rows += batch.rows() as u64;
-                    scope.spawn(move |_| {
-                        workers.absorb(batch, metrics);
-                        drop(permit);
-                    });
-                    fault::point("mid_epoch");
-                }
-            }
-            Ok(())
-        });
-        taken.and_then(|()| workers.check()).map(|()| rows)
-    }
-
-    /// Puts batches through the operators into the sink, in their order, until `deadline`, the end of the input, or a
-    /// stop. Returns the number of rows taken in.
-    pub(super) fn forward(
-        &self,
-        deadline: Option<Duration>,
-        cursor: &mut Cursor,
-        workers: &Workers,
-        pool: &ThreadPool,
-        sink: &mut dyn Sink,
-        metrics: &Metrics,
-    ) -> Result<u64> {
-        let mut rows = 0;
-        let mut until = Until::new(deadline);
-        let mut output = Output { sink, metrics };
-        pool.in_place_scope(|scope| {
             let mut pending = Pending::new();
-            while !cursor.is_at_end() {
-                let Some((event, permit)) = self.next_or_write(&mut until, &mut pending, &mut output)? else {
+            while !cursor.is_at_end() && !workers.are_full() {
+                let Some((event, permit)) = self.next_or_write(&mut until, &mut pending, output)? else {
                     break;
                 };
                 if let Some(batch) = cursor.follow(event, metrics)? {
                     rows += batch.rows() as u64;
-                    if workers.operators.is_empty() {
-                        output.write(&batch)?;
-                    } else {
+                    if pass_on {
+                        output.write(0, &batch)?;
+                    } else if in_order {
                         pending.push_back((spawn(scope, batch, workers, metrics), permit));
+                    } else {
+                        spawn_unheard(scope, batch, permit, workers, metrics);
                     }
                     fault::point("mid_epoch");
+                    self.check_errors(metrics)?;
                 }
             }
             pending.drain(..).try_for_each(|front| output.write_when_ready(front))
-        })?;
+        });
+        taken.and_then(|()| workers.check())?;
+        self.check_errors(metrics)?;
         Ok(rows)
     }
 
@@ -297,37 +209,65 @@ impl Intake<'_> {
         }
         Ok(self.next(until))
     }
-}
 
-struct Output<'a> {
-    sink: &'a mut dyn Sink,
-    metrics: &'a Metrics,
+    fn check_errors(&self, metrics: &Metrics) -> Result<()> {
+        let Some(ratio_max) = self.error_ratio_max else {
+            return Ok(());
+        };
+        let (bad, rows) = (metrics.rows_bad.get(), metrics.rows_in.get());
+        #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+        let is_too_much = rows >= ERROR_SAMPLE_ROWS && bad as f64 > ratio_max * rows as f64;
+        match is_too_much {
+            true => Err(Error::TooManyBadRows { bad, rows, ratio_max }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Output<'_> {
-    fn write(&mut self, batch: &Batch) -> Result<()> {
+    /// Writes rows of query `query`.
+    pub(super) fn write(&mut self, query: usize, batch: &Batch) -> Result<()> {
         self.metrics.rows_out.add(batch.rows() as u64);
-        self.sink.write(batch)
+        self.outputs.write(query, batch)
     }
 
-    fn write_when_ready(&mut self, (batch, permit): (channel::Receiver<Result<Batch>>, Permit)) -> Result<()> {
-        let batch = batch.recv().expect("the task sends before it ends")?;
-        self.write(&batch)?;
+    fn write_when_ready(&mut self, (done, permit): (channel::Receiver<Result<Done>>, Permit)) -> Result<()> {
+        let done = done.recv().expect("the task sends before it ends")?;
+        for (query, batch) in &done.outputs {
+            self.write(*query, batch)?;
+        }
+        if let Some(dead_letters) = self.dead_letters {
+            for records in done.rejected {
+                self.outputs
+                    .write(dead_letters, &Batch::new(records, done.origin.clone()))?;
+            }
+        }
         drop(permit);
         Ok(())
     }
 }
 
+/// Starts a task whose outcome is waited for.
 fn spawn<'a>(
     scope: &Scope<'a>,
     batch: Batch,
     workers: &'a Workers,
     metrics: &'a Metrics,
-) -> channel::Receiver<Result<Batch>> {
+) -> channel::Receiver<Result<Done>> {
     let (sender, receiver) = channel::bounded(1);
     scope.spawn(move |_| {
-        // The driver no longer listens when it has failed; then nobody needs the batch.
-        let _ = sender.send(workers.apply(batch, metrics));
+        // The driver no longer listens when it has failed; then nobody needs the outcome.
+        let _ = sender.send(workers.work(batch, metrics));
     });
     receiver
+}
+
+/// Starts a task of which only a failure is of interest.
+fn spawn_unheard<'a>(scope: &Scope<'a>, batch: Batch, permit: Permit, workers: &'a Workers, metrics: &'a Metrics) {
+    scope.spawn(move |_| {
+        if let Err(error) = workers.work(batch, metrics) {
+            workers.fail(error);
+        }
+        drop(permit);
+    });
 }

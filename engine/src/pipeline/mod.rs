@@ -1,42 +1,35 @@
 //! The driver: from the readers' queue through the operators to the sink, epoch by epoch.
 //!
 //! ```text
-//! readers -> queue (bounded in bytes) -> operators, partial aggregates (rayon, one task a batch)
-//!         -> merge into state shards -> emit -> sink.write                          each trigger: a micro-batch
-//!         -> sink.prepare -> store.write(positions, token, state) -> sink.commit -> source.acknowledge      an epoch
+//! readers -> queue (bounded in bytes) -> shared operators (decode) -> each query's operators, partial aggregates
+//!         -> merge into state shards -> watermark -> emit -> finish -> sink.write       each trigger: a micro-batch
+//!         -> sinks.prepare -> store.write(positions, tokens, state) -> sinks.commit -> source.acknowledge   an epoch
 //! ```
+//! A batch is one rayon task: it is decoded once, and every query takes it from there. Rows put aside on the way go to the
+//! dead letters in the same epoch.
+//!
 //! A micro-batch ends by its trigger; an epoch by the checkpoint interval, at the end of a micro-batch. What waits in the
 //! queue at that moment belongs to the next epoch: the positions of an epoch are those of the batches taken out.
 
 mod driver;
+mod event_time;
 mod intake;
+mod job;
+mod outputs;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::checkpoint::{JobPart, Store};
+use crate::checkpoint::Store;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::metrics::Metrics;
-use crate::operator::{Operator, OutputMode, StatefulOperator};
-use crate::sink::Sink;
-use crate::source::Source;
 
-/// A pipeline, ready to run.
-pub struct Job {
-    /// What is read.
-    pub source: Box<dyn Source>,
-    /// What happens to each batch, in order.
-    pub operators: Vec<Arc<dyn Operator>>,
-    /// What is kept over batches, if anything.
-    pub aggregate: Option<Box<dyn StatefulOperator>>,
-    /// What is written.
-    pub sink: Box<dyn Sink>,
-}
+pub use job::{EventTime, Job, Query};
 
 /// How a job runs. None of it changes what the job computes.
 #[derive(Clone, Copy, Debug)]
@@ -47,10 +40,11 @@ pub struct Settings {
     pub trigger: Option<Duration>,
     /// How often an epoch ends, counted from the end of the last one; zero: with each micro-batch, `None`: with the input.
     pub checkpoint_interval: Option<Duration>,
-    /// Which rows an aggregate puts out.
-    pub mode: OutputMode,
     /// Bytes of the batches that wait in the queue or are worked on.
     pub queue_bytes: usize,
+    /// The share of rows, 0 to 1, that may be undecodable before the job stops with [`crate::Error::TooManyBadRows`];
+    /// `None`: any.
+    pub max_error_ratio: Option<f64>,
 }
 
 /// What a run works with besides its job: injected, so that tests own time, durability and the stop signal.
@@ -97,33 +91,18 @@ impl Settings {
             threads,
             trigger: None,
             checkpoint_interval: None,
-            mode: OutputMode::Complete,
             queue_bytes: 32 << 20,
+            max_error_ratio: None,
         }
-    }
-}
-
-impl Job {
-    /// Returns the job's parts, as a checkpoint records them.
-    pub fn parts(&self) -> Vec<JobPart> {
-        let part = |name: String, description| JobPart { name, description };
-        let mut parts = vec![part("the source".to_owned(), self.source.describe())];
-        let operators = self.operators.iter().map(|operator| operator.describe());
-        let operators = operators.chain(self.aggregate.iter().map(|aggregate| aggregate.describe()));
-        parts.extend(
-            (1..)
-                .zip(operators)
-                .map(|(number, description)| part(format!("operator {number}"), description)),
-        );
-        parts.push(part("the sink".to_owned(), self.sink.describe()));
-        parts
     }
 }
 
 /// Runs a job until its input ends, the stop signal comes, or something fails.
 ///
 /// # Errors
-/// What failed. The epochs committed before stay; with a store, the next run goes on after them.
+/// When the job is not valid ([`Job::check`]), or what failed. The epochs committed before stay; with a store, the next run
+/// goes on after them.
 pub fn run(job: Job, settings: &Settings, surroundings: Surroundings<'_>) -> Result<Outcome> {
+    job.check()?;
     driver::Driver::start(job, settings, surroundings)?.run()
 }

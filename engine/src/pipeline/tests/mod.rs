@@ -1,5 +1,9 @@
 //! The driver over a source and a sink in memory, broken off at every step and started again.
 
+pub(super) mod ledger;
+mod queries;
+mod windows;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -18,9 +22,10 @@ use crate::error::Error;
 use crate::operator::aggregate::{AggregateCall, HashAggregate};
 use crate::operator::text::Text;
 use crate::operator::tokenize::{SplitMode, Tokenize};
+use crate::operator::{Operator, StatefulOperator};
 use crate::position::{Epoch, OffsetRange, Partition, Positions};
-use crate::sink::{Barrier, Guarantee, Recovery, Token};
-use crate::source::{Event, Intake, SourceState};
+use crate::sink::{Barrier, Guarantee, Recovery, Sink, Token};
+use crate::source::{Event, Intake, Source, SourceState};
 
 const PARTITIONS: i32 = 3;
 const ROWS: i64 = 1000;
@@ -212,25 +217,25 @@ fn start(root: &Path, world: &Arc<Mutex<World>>, words: bool, run: Run) -> Resul
     let count = AggregateCall {
         name: "count".to_owned(),
         kind: AggregateKind::Count,
-        argument: None,
+        arguments: vec![],
     };
     let aggregate = HashAggregate::new(&["word"], &[count], &tokenize.schema()).expect("a word column");
-    let job = Job {
-        source: Box::new(source),
+    let query = Query {
         operators: if words {
             vec![Arc::new(text), Arc::new(tokenize)]
         } else {
             vec![Arc::new(text)]
         },
         aggregate: words.then(|| Box::new(aggregate) as Box<dyn StatefulOperator>),
-        sink: Box::new(sink),
+        ..Query::new(Box::new(sink))
     };
+    let job = Job::new(Box::new(source), query);
     let settings = Settings {
         threads: NonZeroUsize::new(run.threads).expect("a thread"),
         trigger: Some(Duration::from_micros(200)),
         checkpoint_interval: Some(Duration::ZERO),
-        mode: OutputMode::Update,
         queue_bytes: 1 << 16,
+        max_error_ratio: None,
     };
     let store = LocalStore::open(root, job.parts()).expect("a scratch folder");
     let surroundings = Surroundings {

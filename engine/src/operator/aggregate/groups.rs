@@ -1,0 +1,254 @@
+//! Groups by the hash of their key: those of a worker, and those of a shard of the state.
+
+use arrow::array::ArrayRef;
+use arrow::record_batch::RecordBatch;
+
+use super::Plan;
+use crate::aggregate::Accumulator;
+use crate::batch::Column;
+use crate::error::Result;
+use crate::group::bytes::BytesTable;
+use crate::kernel::hash::Seed;
+use crate::operator::journal::Journal;
+use crate::operator::{EmitContext, Extent, OutputMode};
+
+/// The number of state shards: a constant of the checkpoint format, whatever the threads and partitions. 64 keeps the
+/// merge of a few workers balanced; it is the number of high hash bits that choose the shard, to the power of two.
+pub const SHARDS: usize = 1 << SHARD_BITS;
+const SHARD_BITS: u32 = 6;
+
+/// The groups of one shard, or of one worker.
+#[derive(Debug)]
+pub(super) struct Groups {
+    pub(super) table: BytesTable,
+    pub(super) accumulators: Vec<Box<dyn Accumulator>>,
+    /// The groups of the rows at hand: scratch memory.
+    pub(super) ids: Vec<u32>,
+}
+
+/// A part of the state.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) groups: Groups,
+    journal: Journal,
+    /// By group: the start of its window, if the aggregate has windows.
+    starts: Vec<i64>,
+    /// The least of them, so that most micro-batches need not look at all.
+    earliest: i64,
+}
+
+/// A partial's groups in the order of their shards.
+pub(super) struct Partitioned<'a> {
+    table: &'a BytesTable,
+    /// All ids; those of shard `s` are `order[bounds[s]..bounds[s + 1]]`.
+    order: Vec<u32>,
+    bounds: Vec<usize>,
+    /// By function: its state columns, rows as in `order`.
+    states: Vec<Vec<ArrayRef>>,
+}
+
+impl Groups {
+    pub(super) fn new(plan: &Plan, seed: Seed) -> Self {
+        Self {
+            table: plan.codec.table(seed),
+            accumulators: plan.calls.iter().map(|(function, _)| function.accumulator()).collect(),
+            ids: Vec::new(),
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<u32> {
+        (0..u32::try_from(self.table.len()).expect("ids are 32-bit")).collect()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
+    }
+
+    /// Takes rows of the state's schema in as groups.
+    pub(super) fn take_state(&mut self, plan: &Plan, records: &RecordBatch) -> Result<()> {
+        let (keys, mut states) = records.columns().split_at(plan.keys.len());
+        let keys: Vec<_> = keys.iter().cloned().map(Column::Array).collect();
+        let keys: Vec<_> = keys.iter().collect();
+        plan.codec
+            .intern(&keys, records.num_rows(), &mut self.table, &mut self.ids)?;
+        for ((function, _), accumulator) in plan.calls.iter().zip(&mut self.accumulators) {
+            let (state, rest) = states.split_at(function.state_types().len());
+            accumulator.merge(state, &self.ids, self.table.len())?;
+            states = rest;
+        }
+        Ok(())
+    }
+
+    /// Takes the groups of shard `index` over from `part`; they replace groups of the same key.
+    fn replace(&mut self, index: usize, part: &Partitioned<'_>) -> Result<()> {
+        let theirs = part.range(index);
+        self.ids.clear();
+        self.table
+            .intern_from(part.table, &part.order[theirs.clone()], &mut self.ids);
+        let total = self.table.len();
+        self.accumulators
+            .iter_mut()
+            .for_each(|accumulator| accumulator.reset(&self.ids, total));
+        self.merge_states(part, theirs)
+    }
+
+    fn merge_states(&mut self, part: &Partitioned<'_>, theirs: std::ops::Range<usize>) -> Result<()> {
+        let total = self.table.len();
+        for (accumulator, states) in self.accumulators.iter_mut().zip(&part.states) {
+            let slice = |state: &ArrayRef| state.slice(theirs.start, theirs.len());
+            let states: Vec<_> = states.iter().map(slice).collect();
+            accumulator.merge(&states, &self.ids, total)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shard {
+    pub(super) fn new(plan: &Plan, seed: Seed) -> Self {
+        Self {
+            groups: Groups::new(plan, seed),
+            journal: Journal::default(),
+            starts: Vec::new(),
+            earliest: i64::MAX,
+        }
+    }
+
+    /// Adds the groups that belong to this shard, of every worker.
+    pub(super) fn merge(&mut self, plan: &Plan, index: usize, parts: &[Partitioned<'_>]) -> Result<()> {
+        for part in parts {
+            let theirs = part.range(index);
+            if theirs.is_empty() {
+                continue;
+            }
+            self.groups.ids.clear();
+            self.groups
+                .table
+                .intern_from(part.table, &part.order[theirs.clone()], &mut self.groups.ids);
+            self.groups.merge_states(part, theirs)?;
+            self.journal.mark(&self.groups.ids, self.groups.table.len());
+        }
+        self.note_windows(plan)
+    }
+
+    /// Takes the groups that belong to this shard over from `part`; they replace groups of the same key.
+    pub(super) fn restore(&mut self, plan: &Plan, index: usize, part: &Partitioned<'_>) -> Result<()> {
+        self.groups.replace(index, part)?;
+        self.note_windows(plan)
+    }
+
+    /// Returns the rows that are due, and forgets the groups of closed windows.
+    pub(super) fn emit(&mut self, plan: &Plan, context: EmitContext) -> Result<Option<RecordBatch>> {
+        let closed = self.closed(plan, context);
+        let rows = match context.mode {
+            OutputMode::Append => plan.output_rows(&self.groups, &closed),
+            OutputMode::Update => plan.output_rows(&self.groups, self.journal.changed()),
+            OutputMode::Complete => plan.output_rows(&self.groups, &self.groups.all()),
+        }?;
+        self.journal.emitted();
+        if !closed.is_empty() {
+            self.forget(plan, &closed)?;
+        }
+        Ok(rows)
+    }
+
+    /// Returns the state's rows, and forgets what has changed.
+    pub(super) fn snapshot(&mut self, plan: &Plan, extent: Extent) -> Result<Option<RecordBatch>> {
+        let changed = self.journal.take();
+        match extent {
+            Extent::Delta => plan.state_rows(&self.groups, &changed),
+            Extent::Base => plan.state_rows(&self.groups, &self.groups.all()),
+        }
+    }
+
+    /// Notes the windows of groups that are new.
+    fn note_windows(&mut self, plan: &Plan) -> Result<()> {
+        let Some(window) = &plan.window else {
+            return Ok(());
+        };
+        let new: Vec<u32> = self.groups.all().split_off(self.starts.len());
+        if !new.is_empty() {
+            let keys = plan.codec.columns(&self.groups.table, &new)?;
+            self.starts.extend_from_slice(window.starts(&keys)?.values());
+            self.note_earliest();
+        }
+        Ok(())
+    }
+
+    fn note_earliest(&mut self) {
+        self.earliest = self.starts.iter().copied().min().unwrap_or(i64::MAX);
+    }
+
+    /// Returns the groups whose windows are closed. The end of the input closes all windows for those who wait for that.
+    fn closed(&self, plan: &Plan, context: EmitContext) -> Vec<u32> {
+        if context.mode == OutputMode::Append && context.last {
+            return self.groups.all();
+        }
+        let closed = context.mode.closed_micros(context.watermark_micros);
+        let Some((window, closed)) = plan.window.as_ref().zip(closed) else {
+            return vec![];
+        };
+        if window.is_open(self.earliest, closed) {
+            return vec![];
+        }
+        let ids = (0..).zip(&self.starts);
+        ids.filter_map(|(id, &start)| (!window.is_open(start, closed)).then_some(id))
+            .collect()
+    }
+
+    /// Builds the shard anew without the groups `gone`, which are in rising order: a table can't forget a key.
+    fn forget(&mut self, plan: &Plan, gone: &[u32]) -> Result<()> {
+        let mut left = gone.iter().copied().peekable();
+        let kept: Vec<u32> = self
+            .groups
+            .all()
+            .into_iter()
+            .filter(|id| left.next_if_eq(id).is_none())
+            .collect();
+        let mut groups = Groups::new(plan, self.groups.table.seed());
+        groups.table.intern_from(&self.groups.table, &kept, &mut groups.ids);
+        for (new, old) in groups.accumulators.iter_mut().zip(&self.groups.accumulators) {
+            new.merge(&old.state(&kept), &groups.ids, kept.len())?;
+        }
+        self.journal.keep(&kept);
+        self.starts = kept.iter().map(|&id| self.starts[id as usize]).collect();
+        self.note_earliest();
+        self.groups = groups;
+        Ok(())
+    }
+}
+
+impl<'a> Partitioned<'a> {
+    /// Sorts the ids by shard, by counting.
+    pub(super) fn new(groups: &'a Groups) -> Self {
+        let hashes = groups.table.hashes();
+        let mut bounds = vec![0; SHARDS + 1];
+        hashes.iter().for_each(|&hash| bounds[shard_of(hash) + 1] += 1);
+        (0..SHARDS).for_each(|shard| bounds[shard + 1] += bounds[shard]);
+        let mut next = bounds.clone();
+        let mut order = vec![0; hashes.len()];
+        for (id, &hash) in (0..).zip(hashes) {
+            let place = &mut next[shard_of(hash)];
+            order[*place] = id;
+            *place += 1;
+        }
+        Self {
+            table: &groups.table,
+            states: groups
+                .accumulators
+                .iter()
+                .map(|accumulator| accumulator.state(&order))
+                .collect(),
+            order,
+            bounds,
+        }
+    }
+
+    fn range(&self, shard: usize) -> std::ops::Range<usize> {
+        self.bounds[shard]..self.bounds[shard + 1]
+    }
+}
+
+fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - SHARD_BITS)) as usize
+}

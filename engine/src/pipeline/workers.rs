@@ -1,0 +1,209 @@
+//! What the pool's tasks share: one task takes a batch through the shared operators and then into every query.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::AsArray;
+use arrow::compute::max;
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::record_batch::RecordBatch;
+
+use crate::batch::{Batch, Origin};
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::operator::{AbsorbContext, Operator, Partial, StatefulOperator};
+use crate::position::Partition;
+
+/// The operators and partials of all queries.
+#[derive(Debug)]
+pub(super) struct Workers {
+    /// What happens to a batch once, for all queries.
+    operators: Vec<Arc<dyn Operator>>,
+    /// By query.
+    lanes: Vec<Lane>,
+    /// The index of the event time's column.
+    time_column: Option<usize>,
+    /// The newest event times seen since they were taken.
+    newest: Mutex<BTreeMap<Partition, i64>>,
+    /// Whether a partial should be merged before it absorbs more.
+    full: AtomicBool,
+    failure: Mutex<Option<Error>>,
+}
+
+/// One query's share.
+#[derive(Debug)]
+pub(super) struct Lane {
+    operators: Vec<Arc<dyn Operator>>,
+    /// One for each thread of the pool; empty without an aggregate.
+    partials: Vec<Mutex<Box<dyn Partial>>>,
+    /// Windows that end at or before this event time are closed.
+    closed_micros: Option<i64>,
+}
+
+/// What a batch gave that only the driver can write.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Rows of queries without an aggregate, with the number of the query.
+    pub(super) outputs: Vec<(usize, Batch)>,
+    /// Rows put aside.
+    pub(super) rejected: Vec<RecordBatch>,
+    /// Where the batch was read.
+    pub(super) origin: Option<Origin>,
+}
+
+impl Workers {
+    pub(super) fn new(operators: Vec<Arc<dyn Operator>>, lanes: Vec<Lane>, time_column: Option<usize>) -> Self {
+        Self {
+            operators,
+            lanes,
+            time_column,
+            newest: Mutex::default(),
+            full: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Returns whether nothing happens to batches between the source and the sink.
+    pub(super) fn are_idle(&self) -> bool {
+        let is_idle = |lane: &Lane| lane.partials.is_empty() && lane.operators.is_empty();
+        self.operators.is_empty() && self.lanes.len() == 1 && self.lanes.iter().all(is_idle)
+    }
+
+    /// Returns whether a query has no aggregate, so that its rows go on to its sink.
+    pub(super) fn have_output(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.partials.is_empty())
+    }
+
+    /// Takes the partials of query `index` out, to be merged and put back.
+    pub(super) fn take_partials(&mut self, index: usize) -> Vec<Box<dyn Partial>> {
+        let partials = std::mem::take(&mut self.lanes[index].partials).into_iter();
+        partials
+            .map(|partial| partial.into_inner().unwrap_or_else(PoisonError::into_inner))
+            .collect()
+    }
+
+    /// Puts the merged partials of query `index` back.
+    pub(super) fn put_partials(&mut self, index: usize, partials: Vec<Box<dyn Partial>>) {
+        *self.full.get_mut() = false;
+        self.lanes[index].partials = partials.into_iter().map(Mutex::new).collect();
+    }
+
+    /// Sets up to which event time the windows of query `index` are closed.
+    pub(super) fn close_windows(&mut self, index: usize, closed_micros: Option<i64>) {
+        self.lanes[index].closed_micros = closed_micros;
+    }
+
+    /// Takes the newest event times seen since the last call.
+    pub(super) fn take_newest(&self) -> BTreeMap<Partition, i64> {
+        std::mem::take(&mut lock(&self.newest))
+    }
+
+    /// Takes a batch into every query. Called on the pool.
+    pub(super) fn work(&self, batch: Batch, metrics: &Metrics) -> Result<Done> {
+        let mut done = Done {
+            origin: batch.origin().cloned(),
+            ..Done::default()
+        };
+        let batch = apply(&self.operators, batch, metrics, &mut done.rejected)?;
+        self.see_times(&batch)?;
+        let Some((last, others)) = self.lanes.split_last() else {
+            return Ok(done);
+        };
+        for (index, lane) in others.iter().enumerate() {
+            self.work_in(lane, index, batch.clone(), metrics, &mut done)?;
+        }
+        self.work_in(last, others.len(), batch, metrics, &mut done)?;
+        Ok(done)
+    }
+
+    fn work_in(&self, lane: &Lane, index: usize, batch: Batch, metrics: &Metrics, done: &mut Done) -> Result<()> {
+        let batch = apply(&lane.operators, batch, metrics, &mut done.rejected)?;
+        if lane.partials.is_empty() {
+            done.outputs.push((index, batch));
+            return Ok(());
+        }
+        let thread = rayon::current_thread_index().expect("tasks run on the pool");
+        let mut partial = lock(&lane.partials[thread]);
+        let context = AbsorbContext {
+            closed_micros: lane.closed_micros,
+            metrics,
+        };
+        partial.absorb(&batch, context)?;
+        if partial.is_full() {
+            self.full.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn see_times(&self, batch: &Batch) -> Result<()> {
+        let (Some(column), Some(origin)) = (self.time_column, batch.origin()) else {
+            return Ok(());
+        };
+        let times = batch.column(column).to_array();
+        let Some(times) = times.as_primitive_opt::<TimestampMicrosecondType>() else {
+            return Err(Error::Invalid(format!(
+                "the event time is {}, expected a timestamp in microseconds",
+                times.data_type()
+            )));
+        };
+        if let Some(micros) = max(times) {
+            let mut newest = lock(&self.newest);
+            match newest.get_mut(&origin.partition) {
+                Some(known) => *known = micros.max(*known),
+                None => {
+                    newest.insert(origin.partition.clone(), micros);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the first failure of a task for the driver.
+    pub(super) fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+    }
+
+    /// Returns whether a partial should be merged before it absorbs more.
+    pub(super) fn are_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Returns the first failure of a task, if there was one.
+    pub(super) fn check(&self) -> Result<()> {
+        lock(&self.failure).take().map_or(Ok(()), Err)
+    }
+}
+
+impl Lane {
+    pub(super) fn new(
+        operators: Vec<Arc<dyn Operator>>,
+        aggregate: Option<&dyn StatefulOperator>,
+        threads: usize,
+    ) -> Self {
+        let partials = aggregate.map(|aggregate| (0..threads).map(|_| Mutex::new(aggregate.partial())).collect());
+        Self {
+            operators,
+            partials: partials.unwrap_or_default(),
+            closed_micros: None,
+        }
+    }
+}
+
+/// Returns the batch after the operators; what they put aside is added to `rejected`.
+fn apply(
+    operators: &[Arc<dyn Operator>],
+    mut batch: Batch,
+    metrics: &Metrics,
+    rejected: &mut Vec<RecordBatch>,
+) -> Result<Batch> {
+    for operator in operators {
+        batch = operator.apply(batch, metrics)?;
+        rejected.append(&mut batch.take_rejected());
+    }
+    Ok(batch)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
