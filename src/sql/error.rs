@@ -127,7 +127,12 @@ fn from_diagnostic(diagnostic: &Diagnostic, error: &DataFusionError) -> SqlError
     if let Some((_, nearest)) = whole.split_once("Did you mean ") {
         message = format!("{message}; did you mean {}", nearest.lines().next().unwrap_or_default());
     } else {
-        for help in diagnostic.notes.iter().map(|note| &note.message).chain(diagnostic.helps.iter().map(|help| &help.message)) {
+        for help in diagnostic
+            .notes
+            .iter()
+            .map(|note| &note.message)
+            .chain(diagnostic.helps.iter().map(|help| &help.message))
+        {
             message = format!("{message}; {}", lower_first(help));
         }
     }
@@ -144,8 +149,15 @@ fn from_diagnostic(diagnostic: &Diagnostic, error: &DataFusionError) -> SqlError
 /// Returns the innermost message, without the names of DataFusion's own layers.
 fn plain(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();
-    let kinds = ["Error during planning: ", "Schema error: ", "Execution error: ", "External error: "];
-    let text = kinds.iter().fold(text.as_str(), |text, kind| text.strip_prefix(kind).unwrap_or(text));
+    let kinds = [
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "External error: ",
+    ];
+    let text = kinds
+        .iter()
+        .fold(text.as_str(), |text, kind| text.strip_prefix(kind).unwrap_or(text));
     lower_first(text)
 }
 

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions_mut,
+    Distinct, Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions_mut,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
@@ -39,7 +39,10 @@ pub(super) fn parse(sql: &str) -> Result<Parsed> {
     let mut statements = parser.try_with_sql(sql)?.parse_statements()?;
     let statement = statements.pop().ok_or_else(|| SqlError::new("there is no query"))?;
     if !statements.is_empty() {
-        return Err(SqlError::at(statement.span(), "one query is expected, this is one more"));
+        return Err(SqlError::at(
+            statement.span(),
+            "one query is expected, this is one more",
+        ));
     }
     let (mut statement, explain) = match statement {
         Statement::Explain { statement, .. } => (*statement, true),
@@ -47,7 +50,10 @@ pub(super) fn parse(sql: &str) -> Result<Parsed> {
     };
     let Statement::Query(query) = &statement else {
         let span = statement.span();
-        return Err(SqlError::at(span, "a query is expected: SELECT ... FROM ..., or WITH ... SELECT"));
+        return Err(SqlError::at(
+            span,
+            "a query is expected: SELECT ... FROM ..., or WITH ... SELECT",
+        ));
     };
     let marks = Marks::of(query);
     if let ControlFlow::Break(error) = statement.visit(&mut Refusals) {
@@ -101,14 +107,21 @@ impl Visitor for Refusals {
             return refuse(with.span(), "WITH RECURSIVE has no place in a stream: write plain WITH");
         }
         match query.body.as_ref() {
-            SetExpr::SetOperation { op, set_quantifier, .. } => refuse_set_operation(*op, *set_quantifier, query.body.span()),
+            SetExpr::SetOperation { op, set_quantifier, .. } => {
+                refuse_set_operation(*op, *set_quantifier, query.body.span())
+            }
             SetExpr::Values(_) => refuse(query.body.span(), "VALUES is no input: select FROM a source"),
             _ => ControlFlow::Continue(()),
         }
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
-        let joined = select.from.iter().flat_map(|table| &table.joins).map(|join| join.span()).next();
+        let joined = select
+            .from
+            .iter()
+            .flat_map(|table| &table.joins)
+            .map(|join| join.span())
+            .next();
         let second = select.from.get(1).map(|table| table.span());
         if let Some(span) = joined.or(second) {
             return refuse(
@@ -123,7 +136,10 @@ impl Visitor for Refusals {
             );
         }
         if let Some(qualify) = &select.qualify {
-            return refuse(qualify.span(), "QUALIFY needs window functions, which can't run as a stream");
+            return refuse(
+                qualify.span(),
+                "QUALIFY needs window functions, which can't run as a stream",
+            );
         }
         match select.from.is_empty() {
             true => refuse(select.span(), "there is nothing to read: FROM is missing"),
@@ -171,7 +187,10 @@ fn refuse_set_operation(op: SetOperator, quantifier: SetQuantifier, span: Span) 
             span,
             "UNION removes duplicates of an endless input: write UNION ALL, and SELECT DISTINCT around it",
         ),
-        (op, _) => refuse(span, format!("{op} compares two whole results, which a stream has not: use WHERE")),
+        (op, _) => refuse(
+            span,
+            format!("{op} compares two whole results, which a stream has not: use WHERE"),
+        ),
     }
 }
 
@@ -219,7 +238,11 @@ fn replaced(function: &Function) -> Option<Expr> {
 }
 
 fn window_end(function: &Function, start: Expr, size: &FunctionArg) -> Expr {
-    Expr::Function(named(function, "window_end", &[&FunctionArg::Unnamed(start.into()), size]))
+    Expr::Function(named(
+        function,
+        "window_end",
+        &[&FunctionArg::Unnamed(start.into()), size],
+    ))
 }
 
 /// Returns the call of another function where `function` stands.

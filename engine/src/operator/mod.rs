@@ -3,12 +3,15 @@
 pub mod aggregate;
 pub mod expression;
 pub mod filter;
+pub mod hop;
 mod journal;
 pub mod project;
 pub mod registry;
+pub mod sort;
 mod span;
 pub mod text;
 pub mod tokenize;
+pub mod union;
 
 use std::any::Any;
 use std::fmt;
