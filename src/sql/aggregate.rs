@@ -78,8 +78,7 @@ pub(super) fn kind_of(call: &Call) -> Result<(AggregateKind, Vec<Expr>), SqlErro
             entry.usage
         )));
     }
-    // What is counted is never null, so it need not be looked at.
-    if name == "count" && matches!(args, [Expr::Literal(value, _)] if !value.is_null()) {
+    if name == "count" && counts_rows(args) {
         return Ok((AggregateKind::Count, vec![]));
     }
     let (columns, parameters) = args.split_at(args.len().min(entry.columns));
@@ -89,6 +88,16 @@ pub(super) fn kind_of(call: &Call) -> Result<(AggregateKind, Vec<Expr>), SqlErro
         .collect::<Result<Vec<_>, _>>()?;
     let parameters: Vec<_> = parameters.iter().map(String::as_str).collect();
     Ok((AggregateKind::from_name(name, &parameters)?, columns.to_vec()))
+}
+
+/// Returns whether what is counted is never null: `count(*)`, `count(1)`.
+#[expect(deprecated, reason = "the planner of SQL still makes it of a `*`")]
+fn counts_rows(args: &[Expr]) -> bool {
+    match args {
+        [Expr::Wildcard { .. }] => true,
+        [Expr::Literal(value, _)] => !value.is_null(),
+        _ => false,
+    }
 }
 
 fn literal(parameter: &Expr, entry: &Entry) -> Result<String, SqlError> {
@@ -105,10 +114,14 @@ fn literal(parameter: &Expr, entry: &Entry) -> Result<String, SqlError> {
 impl Native {
     /// Returns the function over columns of these types. Parameters do not change the types, so any will do.
     fn function(&self, types: &[DataType]) -> Result<AggregateFunction> {
-        let columns = types.get(..self.entry.columns.min(types.len())).unwrap_or_default();
+        let mut columns = types[..self.entry.columns.min(types.len())].to_vec();
+        if let ([value], 2) = (columns.as_slice(), self.entry.columns) {
+            // The second is in an `ORDER BY`, and the result is of the first.
+            columns.push(value.clone());
+        }
         let name = self.entry.name;
         let kind = AggregateKind::from_name(name, &[]).or_else(|_| AggregateKind::from_name(name, &["1"]));
-        kind.and_then(|kind| AggregateFunction::new(kind, columns))
+        kind.and_then(|kind| AggregateFunction::new(kind, &columns))
             .map_err(|error| plan_datafusion_err!("{error}: {}", self.entry.usage))
     }
 }
@@ -135,7 +148,6 @@ impl AggregateUDFImpl for Native {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        // `count(*)` comes as `count(1)`.
         Ok(self.function(types)?.result_type())
     }
 

@@ -19,6 +19,7 @@ pub struct SqlError {
     pub width: usize,
     /// The line's text.
     text: String,
+    is_placed: bool,
 }
 
 pub(super) type Result<T> = std::result::Result<T, SqlError>;
@@ -32,6 +33,7 @@ impl SqlError {
             column: 1,
             width: 1,
             text: String::new(),
+            is_placed: false,
         }
     }
 
@@ -53,14 +55,18 @@ impl SqlError {
     fn placed(mut self, line: u64, column: u64, end: Option<u64>) -> Self {
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         if line > 0 && column > 0 {
+            self.is_placed = true;
             (self.line, self.column) = (whole(line), whole(column));
             self.width = end.map_or(1, |end| whole(end.saturating_sub(column)).max(1));
         }
         self
     }
 
-    /// Returns the message, and the line of the query with a mark under the wrong part.
+    /// Returns the message, and the line of the query with a mark under the wrong part if that is known.
     pub fn render(&self) -> String {
+        if !self.is_placed {
+            return self.message.clone();
+        }
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         let (before, mark) = (" ".repeat(self.column - 1), "^".repeat(self.width));

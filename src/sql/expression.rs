@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema};
+use datafusion_common::{Column, DFSchema, ScalarValue};
 use datafusion_expr::Expr;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -59,11 +59,23 @@ pub(super) fn planned(expr: &Expr, schema: &DFSchema, names: &[&str]) -> Result<
     let expression = create_physical_expr(&renamed.data, &known, &ExecutionProps::new(), &context)?;
     let data_type = kept_type(&expression.data_type(&inputs)?);
     Ok(Arc::new(Planned {
-        text: renamed.data.human_display().to_string(),
+        text: as_sql(&renamed.data)?,
         inputs,
         expression,
         data_type,
     }))
+}
+
+/// Returns the expression as SQL. DataFusion's own form has no quotes around strings: a column's name is written as it is.
+pub(super) fn as_sql(expr: &Expr) -> Result<String> {
+    let quoted = expr.clone().transform(|part| match &part {
+        Expr::Literal(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)), _) => {
+            let text = format!("'{}'", text.replace('\'', "''"));
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(text))))
+        }
+        _ => Ok(Transformed::no(part)),
+    })?;
+    Ok(quoted.data.human_display().to_string())
 }
 
 /// Returns the type in which the engine keeps values of `data_type`: strings and bytes have one layout each.

@@ -55,7 +55,7 @@ pub fn plan(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, Sq
 }
 
 fn planned(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, SqlError> {
-    let parsed = syntax::parse(sql)?;
+    let parsed = syntax::parse(sql, tables)?;
     let plan = optimize::logical(parsed.statement, tables)?;
     let lowering = Lowering::of(&plan, tables, mode, parsed.marks)?;
     lowering.finish(&plan, parsed.explain)

@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
     Distinct, Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions_mut,
+    SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions_mut, visit_relations,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
 use datafusion_sql::sqlparser::tokenizer::Span;
 
+use super::Table;
 use super::error::{Result, SqlError};
 
 /// How deep expressions and subqueries may nest: far beyond what people write, and far below what overflows a stack.
@@ -34,7 +35,7 @@ pub(super) struct Marks {
 }
 
 /// Returns the one query in `sql`.
-pub(super) fn parse(sql: &str) -> Result<Parsed> {
+pub(super) fn parse(sql: &str, tables: &[Table]) -> Result<Parsed> {
     let parser = Parser::new(&GenericDialect {}).with_recursion_limit(NESTING_MAX);
     let mut statements = parser.try_with_sql(sql)?.parse_statements()?;
     let statement = statements.pop().ok_or_else(|| SqlError::new("there is no query"))?;
@@ -59,6 +60,7 @@ pub(super) fn parse(sql: &str) -> Result<Parsed> {
     if let ControlFlow::Break(error) = statement.visit(&mut Refusals) {
         return Err(error);
     }
+    check_sources(&statement, tables)?;
     replace_names(&mut statement);
     Ok(Parsed {
         statement,
@@ -94,6 +96,56 @@ impl Marks {
 
 fn known(span: Span) -> Option<Span> {
     (span != Span::empty()).then_some(span)
+}
+
+/// Checks that what is read is a source, or a common table of the query.
+fn check_sources(statement: &Statement, tables: &[Table]) -> Result<()> {
+    let mut names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+    let sources = names.join(", ");
+    let mut common = CommonTables::default();
+    let _ = statement.visit(&mut common);
+    names.extend(common.0.iter().map(String::as_str));
+    let found = visit_relations(statement, |name| {
+        let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+            return ControlFlow::Continue(());
+        };
+        // Without quotes the planner takes names in lower case.
+        let lower = ident.value.to_lowercase();
+        let wanted = if ident.quote_style.is_some() {
+            &ident.value
+        } else {
+            &lower
+        };
+        match names.contains(&wanted.as_str()) {
+            true => ControlFlow::Continue(()),
+            false => refuse(
+                name.span(),
+                format!("there is no source `{wanted}`; there are: {sources}"),
+            ),
+        }
+    });
+    match found {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// The names that `WITH` gives.
+#[derive(Default)]
+struct CommonTables(Vec<String>);
+
+impl Visitor for CommonTables {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        let name = |ident: &Ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        };
+        self.0.extend(tables.map(|table| name(&table.alias.name)));
+        ControlFlow::Continue(())
+    }
 }
 
 /// Looks for what can't run, and says what to write instead.
@@ -141,9 +193,13 @@ impl Visitor for Refusals {
                 "QUALIFY needs window functions, which can't run as a stream",
             );
         }
-        match select.from.is_empty() {
-            true => refuse(select.span(), "there is nothing to read: FROM is missing"),
-            false => ControlFlow::Continue(()),
+        match (select.from.is_empty(), select.projection.is_empty()) {
+            (true, _) => refuse(select.span(), "there is nothing to read: FROM is missing"),
+            (_, true) => refuse(
+                select.span(),
+                "there is nothing to put out: write columns, or *, after SELECT",
+            ),
+            _ => ControlFlow::Continue(()),
         }
     }
 

@@ -13,6 +13,7 @@ use engine::operator::project::Project;
 
 use super::super::aggregate::kind_of;
 use super::super::error::{Result, SqlError};
+use super::super::expression::as_sql;
 use super::super::planned::Window;
 use super::{Lowering, Slot, Wanted, names_for, plain_column, unique};
 
@@ -41,12 +42,13 @@ impl Lowering<'_> {
             .iter()
             .map(|call| placed(call, &mut exprs))
             .collect::<Result<Vec<_>>>()?;
-        let names_made = exprs.iter().enumerate().map(|(index, expr)| match plain_column(expr) {
-            _ if index < keys.len() => names[index].clone(),
-            Some(column) => column.name.clone(),
-            None => expr.human_display().to_string(),
-        });
-        let made = self.make(&exprs, names_made.collect(), below, slots)?;
+        let name_of = |(index, expr): (usize, &Expr)| match plain_column(expr) {
+            _ if index < keys.len() => Ok(names[index].clone()),
+            Some(column) => Ok(column.name.clone()),
+            None => as_sql(expr),
+        };
+        let names_made = exprs.iter().enumerate().map(name_of).collect::<Result<_>>()?;
+        let made = self.make(&exprs, names_made, below, slots)?;
         let made = self.apart(made, keys.len())?;
         self.group(keys.len(), &calls, names, &made)
     }
@@ -139,7 +141,7 @@ fn call_of(expr: &Expr) -> Result<&Call> {
     match expr {
         Expr::Alias(alias) => call_of(&alias.expr),
         Expr::AggregateFunction(call) => Ok(call),
-        other => Err(SqlError::new(format!("`{}` is no aggregate", other.human_display()))),
+        other => Err(SqlError::new(format!("`{}` is no aggregate", as_sql(other)?))),
     }
 }
 

@@ -29,12 +29,12 @@ use engine::operator::sort::{Limit, Sort, SortKey};
 use engine::operator::union::Union;
 use engine::operator::{Operator, OutputMode, StatefulOperator};
 
+use super::Table;
 use super::error::{Result, SqlError};
-use super::expression::planned;
+use super::expression::{as_sql, kept_type, planned};
 use super::function;
 use super::planned::{Planned, Window};
 use super::syntax::Marks;
-use super::{Table, expression};
 
 use self::rows::Hopped;
 
@@ -251,7 +251,7 @@ impl<'a> Lowering<'a> {
             .schema
             .fields()
             .iter()
-            .map(|field| expression::kept_type(field.data_type()))
+            .map(|field| kept_type(field.data_type()))
             .collect();
         let mut branches = vec![];
         for input in &union.inputs {
@@ -323,10 +323,10 @@ impl<'a> Lowering<'a> {
     fn add(&mut self, exprs: &[Expr], below: &DFSchema, slots: &[Slot]) -> Result<Vec<Slot>> {
         let kept = below.columns().into_iter().map(Expr::Column);
         let all: Vec<_> = kept.chain(exprs.iter().cloned()).collect();
-        let names = slots.iter().map(|slot| slot.name.clone());
-        let names = names
-            .chain(exprs.iter().map(|expr| expr.human_display().to_string()))
-            .collect();
+        let mut names: Vec<_> = slots.iter().map(|slot| slot.name.clone()).collect();
+        for expr in exprs {
+            names.push(as_sql(expr)?);
+        }
         self.make(&all, names, below, slots.to_vec())
     }
 

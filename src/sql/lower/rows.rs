@@ -12,6 +12,7 @@ use engine::operator::hop::Hop;
 use engine::operator::tokenize::Tokenize;
 
 use super::super::error::{Result, SqlError};
+use super::super::expression::as_sql;
 use super::super::function::{HOP, TOKENIZE, Window, tokens_of, window_of};
 use super::{Lowering, Slot, Starts, Wanted, names_for, plain_column};
 
@@ -91,7 +92,7 @@ impl Lowering<'_> {
             [_, second, ..] => {
                 return Err(SqlError::new(format!(
                     "one hop is enough: `{}` is a second",
-                    second.human_display()
+                    as_sql(second)?
                 )));
             }
         };
@@ -192,7 +193,7 @@ impl Lowering<'_> {
             }
         }
         let slots = self.lower(&projection.input, &wanted)?;
-        let text_name = text.human_display().to_string();
+        let text_name = as_sql(text)?;
         let names = std::iter::once(text_name)
             .chain(kept.iter().map(|&index| name_of(index)))
             .collect();
