@@ -510,3 +510,72 @@ fn a_terminal_gets_the_most_frequent_words_as_a_table_and_a_pipe_gets_all() {
     let piped = shell(&scratch, "$MILLSTREAM wordcount many.log").expect_code(0);
     assert_eq!(counts(&piped.stdout).len(), 30);
 }
+
+#[test]
+fn lines_are_parsed_into_a_table() {
+    let scratch = Scratch::new("parse_table");
+    let script = "head -n 2 $LOG > a.log; echo nonsense >> a.log; gzip a.log; \
+                  $MILLSTREAM parse -f combined --only host,time,status,path a.log.gz";
+    let ended = shell(&scratch, script).expect_code(0);
+    let rows: Vec<Vec<_>> = ended
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let expected = [
+        ["host", "time", "path", "status"],
+        ["127.0.0.1", "2026-11-24T06:30:16.000000Z", "/login", "200"],
+        ["127.2.6.178", "2026-11-24T06:30:16.000000Z", "/admin/", "403"],
+    ];
+    assert_eq!(rows, expected);
+    let reasons = "millstream: line 3: expected a host and a space from byte 0 on\n\
+                   millstream: 1 of 3 lines are not combined\n";
+    assert_eq!(ended.stderr, reasons);
+}
+
+#[test]
+fn lines_are_parsed_into_json_with_the_reason_of_bad_ones() {
+    let scratch = Scratch::new("parse_json");
+    let script = "printf 'status=200 a=b\\nstatus=x\\nhello\\n' | \
+                  $MILLSTREAM parse -q -f logfmt,lines --columns status:int --format json";
+    let ended = shell(&scratch, script).expect_code(0);
+    let expected = concat!(
+        r#"{"status":200,"_extra":"{\"a\":\"b\"}","line":null,"_format":"logfmt","_error":null}"#,
+        "\n",
+        r#"{"status":null,"_extra":null,"line":"status=x","_format":"lines","_error":null}"#,
+        "\n",
+        r#"{"status":null,"_extra":null,"line":"hello","_format":"lines","_error":null}"#,
+        "\n",
+    );
+    assert_eq!(ended.stdout, expected);
+    let script = "printf 'status=x\\n' | $MILLSTREAM parse -f logfmt --columns status:int --format json";
+    let ended = shell(&scratch, script).expect_code(5);
+    let expected = r#"{"status":null,"_extra":null,"_error":"status: `x` is no int"}"#;
+    assert_eq!(ended.stdout.trim_end(), expected);
+}
+
+#[test]
+fn a_mistake_in_what_to_parse_is_answered_with_the_nearest_name() {
+    check("parse -f combind a.log", 3, &["not `combind`: did you mean combined?"]);
+    check(
+        "parse -f combined --only sttus a.log",
+        3,
+        &["no column `sttus`", "did you mean status?"],
+    );
+    check(
+        "parse -f logfmt --columns n:integr a.log",
+        2,
+        &["expected a column type", "not `integr`"],
+    );
+    check(
+        "parse -f combined --columns n:int a.log",
+        3,
+        &["format combined takes no declared columns"],
+    );
+    check(
+        "parse -f combined --zone Berlin a.log",
+        2,
+        &["expected a zone such as UTC"],
+    );
+    check("parse -f combined missing.log", 7, &["missing.log"]);
+}

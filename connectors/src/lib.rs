@@ -9,4 +9,5 @@ pub mod kafka;
 pub mod parquet;
 mod recycled;
 pub mod registry;
+pub mod spelling;
 pub mod tee;

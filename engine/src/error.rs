@@ -49,6 +49,14 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
+    /// A record could not be decoded, in a job that is to fail then.
+    #[error("cannot decode {input}: {reason}")]
+    BadRecord {
+        /// The topic or file, partition and offset.
+        input: String,
+        /// What was found where, and what was expected.
+        reason: String,
+    },
     /// Records that the job had not read yet are gone.
     #[error("records were lost before they were read: {}", display_lost(lost))]
     DataLoss {

@@ -16,7 +16,7 @@ pub struct Metrics {
     pub rows_out: Counter,
     /// Rows whose text was not UTF-8 and was repaired with U+FFFD.
     pub rows_repaired: Counter,
-    /// Rows that could not be decoded.
+    /// Rows whose payload could not be decoded, whatever became of them.
     pub rows_bad: Counter,
     /// Rows left out of a windowed aggregate: their window was closed, or they had no event time. A row of several windows
     /// counts once for each.

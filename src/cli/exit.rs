@@ -30,8 +30,8 @@ pub enum Exit {
     Invalid = 3,
     /// A server could not be reached, or refused us.
     Connect = 4,
-    /// Too many records could not be decoded.
-    BadRecords = 5,
+    /// Too many bad records.
+    Bad = 5,
     /// Records are missing.
     Missing = 6,
     /// Reading or writing failed.
@@ -61,7 +61,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe => Exit::Done,
         Error::Invalid(_) | Error::JobChanged { .. } | Error::Checkpoint { .. } => Exit::Invalid,
         Error::Connect { .. } => Exit::Connect,
-        Error::TooManyBadRows { .. } => Exit::BadRecords,
+        Error::BadRecord { .. } | Error::TooManyBadRows { .. } => Exit::Bad,
         Error::DataLoss { .. } => Exit::Missing,
         Error::Held { .. } | Error::Fenced { .. } | Error::Interrupted => Exit::Resumable,
         _ => Exit::Failed,
@@ -83,7 +83,7 @@ mod tests {
             Exit::Usage,
             Exit::Invalid,
             Exit::Connect,
-            Exit::BadRecords,
+            Exit::Bad,
             Exit::Missing,
             Exit::Failed,
             Exit::Resumable,

@@ -5,6 +5,7 @@ mod exit;
 mod generate;
 mod kafka;
 mod launch;
+mod parse;
 mod progress;
 mod replay;
 mod value;
@@ -42,6 +43,7 @@ enum Verb {
     Wordcount(wordcount::Wordcount),
     Replay(replay::Replay),
     Generate(generate::Generate),
+    Parse(parse::Parse),
 }
 
 impl Verb {
@@ -51,6 +53,7 @@ impl Verb {
             Self::Wordcount(wordcount) => wordcount.run(output),
             Self::Replay(replay) => replay.run(output),
             Self::Generate(generate) => generate.run(output),
+            Self::Parse(parse) => parse.run(output),
         }
     }
 }

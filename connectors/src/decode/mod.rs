@@ -3,6 +3,35 @@
 //! A decoder takes a column of payloads and makes typed columns of the same number of rows, a column at a time. A payload
 //! that can't be decoded never touches its neighbours: its row is null in every column, and it is named as a [`Reject`].
 
+pub mod access_log;
+pub mod column;
+pub mod dead_letter;
+pub mod delimited;
+pub mod grok;
+pub mod json;
+pub mod layout;
+pub mod lines;
+pub mod list;
+pub mod logfmt;
+pub mod operator;
+pub mod regex;
+pub mod registry;
+pub mod syslog;
+#[cfg(test)]
+mod testing;
+mod text;
+pub mod time;
+
+pub use column::{ColumnBuilder, ColumnType, DeclaredColumn, Rows, decode_rows};
+pub use dead_letter::dead_letter_schema;
+pub use delimited::{DelimitedDecoder, Dialect};
+pub use grok::GrokDecoder;
+pub use json::JsonDecoder;
+pub use operator::{BadRows, DecodeRows};
+pub use regex::RegexDecoder;
+pub use registry::{FormatOptions, build};
+pub use time::{TimeFormat, TimeParser, TimeSettings, TimeZone};
+
 use std::fmt;
 
 use arrow::array::{ArrayRef, BinaryArray};
@@ -22,6 +51,14 @@ pub trait Decoder: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the columns can't be built at all. Bad payloads are no error: they are rejects.
     fn decode(&self, payloads: &BinaryArray) -> Result<Decoded>;
+
+    /// Returns whether `payload` is certainly none of this format, by a look that costs next to nothing: its first byte, say.
+    /// True only for payloads that [`decode`](Self::decode) rejects. A list of formats asks, so that payloads of one
+    /// format do not go through all others first.
+    fn rules_out(&self, payload: &[u8]) -> bool {
+        let _ = payload;
+        false
+    }
 }
 
 /// What became of a column of payloads.

@@ -1,9 +1,11 @@
 //! Columns to bytes, a row at a time: what a Kafka record, a line or a table cell holds. Knows no transport.
 
 mod date;
+pub mod delimited;
 pub mod json;
 pub mod raw;
 
+pub use delimited::DelimitedEncoder;
 pub use json::JsonEncoder;
 pub use raw::RawColumn;
 

@@ -18,6 +18,7 @@ use super::config::Connection;
 use super::ffi::{self, Committer};
 use super::health::{self, Context, Health, is_refusal};
 use super::producer::invalid_settings;
+use crate::spelling::edit_distance;
 
 /// How long the brokers may take to answer at a start.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -435,21 +436,6 @@ fn near_names<'n>(topic: &str, names: &'n [String]) -> Vec<&'n str> {
     near.into_iter().take(NEAR_NAMES_MAX).map(|(_, name)| name).collect()
 }
 
-/// Returns Levenshtein's distance, ignoring ASCII case, a row of the table at a time.
-fn edit_distance(from: &[u8], to: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(!a.eq_ignore_ascii_case(b));
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -461,13 +447,6 @@ mod tests {
             .into();
         assert_eq!(near_names("access-log", &names), ["acces-log", "access-logs"]);
         assert!(near_names("x", &names).is_empty());
-    }
-
-    #[test]
-    fn the_distance_counts_insertions_deletions_and_replacements() {
-        assert_eq!(edit_distance(b"kitten", b"sitting"), 3);
-        assert_eq!(edit_distance(b"", b"abc"), 3);
-        assert_eq!(edit_distance(b"LOG", b"log"), 0);
     }
 
     #[test]

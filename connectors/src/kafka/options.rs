@@ -393,6 +393,23 @@ fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn dead_letters_keep_the_columns_as_they_are() {
+        for field in crate::decode::dead_letter_schema().fields() {
+            let column = KafkaColumn::ALL.iter().find(|column| column.name() == field.name());
+            let data_type = column.map(|column| match column.field().data_type() {
+                DataType::Dictionary(_, value) => (**value).clone(),
+                other => other.clone(),
+            });
+            assert_eq!(
+                data_type.as_ref().unwrap_or(&DataType::Utf8),
+                field.data_type(),
+                "{}",
+                field.name()
+            );
+        }
+    }
+
     #[track_caller]
     fn check(text: &str, expected: Start) {
         assert_eq!(text.parse::<Start>().expect(text), expected);
