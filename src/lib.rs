@@ -30,6 +30,8 @@
 //! ```
 
 pub mod cli;
+#[cfg(feature = "sql")]
+pub mod sql;
 pub mod wordcount;
 
 pub use {connectors, engine};

@@ -5,14 +5,17 @@ mod calls;
 pub mod deduplicate;
 pub mod expression;
 pub mod filter;
+pub mod hop;
 mod journal;
 pub mod project;
 pub mod registry;
 pub mod session;
 mod shards;
+pub mod sort;
 mod span;
 pub mod text;
 pub mod tokenize;
+pub mod union;
 
 use std::any::Any;
 use std::fmt;

@@ -1,0 +1,401 @@
+//! The logical plan, node by node from the input up, as operators of the engine.
+//!
+//! ```text
+//! TableScan, Projection, Filter, Unnest, Union      -> operators      each batch
+//! Aggregate                                         -> aggregate
+//! Projection, Filter, Sort, Limit above it          -> finish         what the aggregate puts out
+//! Sort, Limit without an aggregate, and above       -> whole          the whole result
+//! ```
+//! A projection that only chooses and renames columns makes no operator: names are given where columns are made.
+
+mod group;
+pub(super) mod input;
+mod rows;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_common::{Column, DFSchema};
+use datafusion_expr::logical_plan::{
+    FetchType, Limit as LimitPlan, Projection, SkipType, Sort as SortPlan, Union as UnionPlan,
+};
+use datafusion_expr::{Expr, LogicalPlan};
+use engine::operator::aggregate::HashAggregate;
+use engine::operator::expression::{ExpressionRef, column};
+use engine::operator::filter::Filter;
+use engine::operator::project::Project;
+use engine::operator::sort::{Limit, Sort, SortKey};
+use engine::operator::union::Union;
+use engine::operator::{Operator, OutputMode, StatefulOperator};
+
+use super::Table;
+use super::error::{Result, SqlError};
+use super::expression::{as_sql, kept_type, planned};
+use super::function;
+use super::planned::{Planned, Window};
+use super::syntax::Marks;
+
+use self::rows::Hopped;
+
+/// A plan on its way to operators.
+pub(super) struct Lowering<'a> {
+    table: &'a Table,
+    mode: OutputMode,
+    marks: Marks,
+    input: SchemaRef,
+    /// The columns after the last operator.
+    schema: SchemaRef,
+    operators: Vec<Arc<dyn Operator>>,
+    aggregate: Option<HashAggregate>,
+    window: Option<Window>,
+    finish: Vec<Arc<dyn Operator>>,
+    whole: Vec<Arc<dyn Operator>>,
+}
+
+/// A column of the logical plan: what it is in the engine.
+#[derive(Clone, Debug)]
+struct Slot {
+    /// The engine's column.
+    name: String,
+    /// The column of the source that it is, unchanged.
+    source: Option<String>,
+    /// The windows that it holds the starts of.
+    window: Option<Starts>,
+}
+
+/// The windows that a column holds the starts of.
+#[derive(Clone, Copy, Debug)]
+struct Starts {
+    window: function::Window,
+    /// Whether they are windows of the source's event time, so that they close.
+    close: bool,
+}
+
+/// The names that columns should get, one a column of the plan; `None` where no one cares.
+type Wanted<'a> = &'a [Option<String>];
+
+impl Slot {
+    fn new(name: impl Into<String>, window: Option<Starts>) -> Self {
+        Self {
+            name: name.into(),
+            source: None,
+            window,
+        }
+    }
+}
+
+impl<'a> Lowering<'a> {
+    /// Returns the beginning: what the plan reads, with bytes made text.
+    pub(super) fn of(plan: &LogicalPlan, tables: &'a [Table], mode: OutputMode, marks: Marks) -> Result<Self> {
+        let (table, input) = input::of(plan, tables)?;
+        let mut lowering = Self {
+            table,
+            mode,
+            marks,
+            schema: input.clone(),
+            input,
+            operators: vec![],
+            aggregate: None,
+            window: None,
+            finish: vec![],
+            whole: vec![],
+        };
+        lowering.make_text()?;
+        Ok(lowering)
+    }
+
+    /// Lowers the plan.
+    pub(super) fn finish(mut self, plan: &LogicalPlan, explain_only: bool) -> Result<Planned> {
+        let names: Vec<_> = plan
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        let names = unique(names);
+        let wanted: Vec<_> = names.iter().cloned().map(Some).collect();
+        let slots = self.lower(plan, &wanted)?;
+        self.give_names(&slots, &names)?;
+        self.check_mode()?;
+        Ok(Planned {
+            table: self.table.name.clone(),
+            input: self.input,
+            operators: self.operators,
+            aggregate: self.aggregate,
+            window: self.window,
+            finish: self.finish,
+            whole: self.whole,
+            schema: self.schema,
+            explain_only,
+        })
+    }
+
+    /// The last projection, unless the columns have these names in this order already.
+    fn give_names(&mut self, slots: &[Slot], names: &[String]) -> Result<()> {
+        let found = self.schema.fields().iter().map(|field| field.name());
+        if found.eq(names) && slots.iter().map(|slot| &slot.name).eq(names) {
+            return Ok(());
+        }
+        let columns = slots
+            .iter()
+            .zip(names)
+            .map(|(slot, name)| (name.clone(), column(slot.name.clone())));
+        self.push(Project::new(columns.collect(), &self.schema)?);
+        Ok(())
+    }
+
+    fn check_mode(&self) -> Result<()> {
+        let Some(aggregate) = &self.aggregate else {
+            if self.mode == OutputMode::Complete && !self.table.bounded {
+                let message = "mode complete keeps the groups of a GROUP BY, and there is none: use mode append";
+                return Err(SqlError::at(self.marks.query, message));
+            }
+            return Ok(());
+        };
+        if self.mode == OutputMode::Append && !aggregate.is_windowed() {
+            let message = match (&self.window, &self.table.event_time) {
+                (None, _) => "a group must be final to be appended: group by a window of the event time, as tumble(time, '1 minute'), or use mode update or complete".to_owned(),
+                (Some(_), None) => "windows close by the event time, and the source has none: give it an event time, or use mode update or complete".to_owned(),
+                (Some(_), Some(time)) => format!("windows close by the event time, which is `{time}`: make the window of that column, or use mode update or complete"),
+            };
+            return Err(self.marks.at_group_by(message));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, operator: impl Operator + 'static) {
+        self.schema = operator.schema();
+        let part = match (&self.aggregate, self.whole.is_empty()) {
+            (_, false) => &mut self.whole,
+            (Some(_), true) => &mut self.finish,
+            (None, true) => &mut self.operators,
+        };
+        part.push(Arc::new(operator));
+    }
+
+    fn lower(&mut self, plan: &LogicalPlan, wanted: Wanted<'_>) -> Result<Vec<Slot>> {
+        match plan {
+            LogicalPlan::TableScan(scan) => Ok(input::slots(scan)),
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input, wanted),
+            LogicalPlan::Projection(projection) => self.projection(projection, wanted),
+            LogicalPlan::Filter(filter) => {
+                let slots = self.lower(&filter.input, wanted)?;
+                let predicate = self.planned(&filter.predicate, filter.input.schema(), &slots)?;
+                self.push(Filter::new(predicate, self.schema.clone())?);
+                Ok(slots)
+            }
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest, wanted),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, wanted),
+            LogicalPlan::Union(union) => self.union(union, wanted),
+            LogicalPlan::Sort(sort) => self.sort(sort, wanted),
+            LogicalPlan::Limit(limit) => self.limit(limit, wanted),
+            other => Err(SqlError::at(
+                self.marks.query,
+                format!("this query can't run as a stream: {}", other.display()),
+            )),
+        }
+    }
+
+    /// Returns an expression of the plan over the columns as they are now.
+    fn planned(&self, expr: &Expr, schema: &DFSchema, slots: &[Slot]) -> Result<ExpressionRef> {
+        rows::refuse_rows(expr)?;
+        let names: Vec<_> = slots.iter().map(|slot| slot.name.as_str()).collect();
+        planned(expr, schema, &names)
+    }
+
+    fn projection(&mut self, projection: &Projection, wanted: Wanted<'_>) -> Result<Vec<Slot>> {
+        let below = projection.input.schema();
+        let names = names_for(&projection.schema, wanted);
+        let mut wanted_below = vec![None; below.fields().len()];
+        for (expr, name) in projection.expr.iter().zip(&names).rev() {
+            if let Some(column) = plain_column(expr) {
+                wanted_below[below.index_of_column(column)?] = Some(name.clone());
+            }
+        }
+        let slots = self.lower(&projection.input, &wanted_below)?;
+        self.make(&projection.expr, names, below, slots)
+    }
+
+    /// Makes the columns of `exprs`; when they are all there, there is nothing to make.
+    fn make(&mut self, exprs: &[Expr], names: Vec<String>, below: &DFSchema, slots: Vec<Slot>) -> Result<Vec<Slot>> {
+        let of = |expr: &Expr| -> Result<Option<Slot>> {
+            let column = plain_column(expr)
+                .map(|column| below.index_of_column(column))
+                .transpose()?;
+            Ok(column.map(|index| slots[index].clone()))
+        };
+        let found = exprs.iter().map(of).collect::<Result<Vec<_>>>()?;
+        if let Some(chosen) = found.iter().cloned().collect::<Option<Vec<_>>>() {
+            return Ok(chosen);
+        }
+        let Hopped { exprs, schema, slots } = self.hop(exprs, below, slots)?;
+        let mut columns = vec![];
+        let mut made = vec![];
+        for (expr, name) in exprs.iter().zip(unique(names)) {
+            let mut slot = match plain_column(expr) {
+                Some(column) => slots[schema.index_of_column(column)?].clone(),
+                None => Slot::new("", self.tumbling(expr, &schema, &slots)?),
+            };
+            columns.push((name.clone(), self.planned(expr, &schema, &slots)?));
+            slot.name = name;
+            made.push(slot);
+        }
+        self.push(Project::new(columns, &self.schema)?);
+        Ok(made)
+    }
+
+    fn union(&mut self, union: &UnionPlan, wanted: Wanted<'_>) -> Result<Vec<Slot>> {
+        let names = unique(names_for(&union.schema, wanted));
+        let types: Vec<_> = union
+            .schema
+            .fields()
+            .iter()
+            .map(|field| kept_type(field.data_type()))
+            .collect();
+        let mut branches = vec![];
+        for input in &union.inputs {
+            let mut branch = self.branch();
+            let wanted: Vec<_> = names.iter().cloned().map(Some).collect();
+            let slots = branch.lower(input, &wanted)?;
+            if branch.aggregate.is_some() || !branch.whole.is_empty() {
+                let message = "a branch of UNION ALL can't have GROUP BY, ORDER BY or LIMIT: put them around the union, or write several queries";
+                return Err(SqlError::at(self.marks.query, message));
+            }
+            let columns = slots
+                .iter()
+                .zip(&names)
+                .map(|(slot, name)| (name.clone(), column(slot.name.clone())));
+            branch.push(Project::new(columns.collect(), &branch.schema)?);
+            debug_assert!(branch.schema.fields().iter().map(|field| field.data_type()).eq(&types));
+            branches.push(branch.operators);
+        }
+        self.push(Union::new(branches)?);
+        Ok(names.into_iter().map(|name| Slot::new(name, None)).collect())
+    }
+
+    /// Returns the beginning of a branch: the columns as they are now.
+    fn branch(&self) -> Self {
+        Self {
+            table: self.table,
+            mode: self.mode,
+            marks: self.marks,
+            input: self.input.clone(),
+            schema: self.schema.clone(),
+            operators: vec![],
+            aggregate: None,
+            window: None,
+            finish: vec![],
+            whole: vec![],
+        }
+    }
+
+    fn sort(&mut self, sort: &SortPlan, wanted: Wanted<'_>) -> Result<Vec<Slot>> {
+        let below = sort.input.schema();
+        let slots = self.lower(&sort.input, wanted)?;
+        self.check_order("ORDER BY")?;
+        let mut slots_made = slots.clone();
+        let by: Vec<_> = sort.expr.iter().map(|key| key.expr.clone()).collect();
+        let mut keys = vec![];
+        if by.iter().any(|expr| plain_column(expr).is_none()) {
+            slots_made = self.add(&by, below, &slots)?;
+        }
+        for (index, key) in sort.expr.iter().enumerate() {
+            let slot = match plain_column(&key.expr) {
+                Some(column) => &slots_made[below.index_of_column(column)?],
+                None => &slots_made[slots.len() + index],
+            };
+            keys.push(SortKey {
+                column: slot.name.clone(),
+                descending: !key.asc,
+                nulls_first: key.nulls_first,
+            });
+        }
+        self.push_over_all(Sort::new(keys, self.schema.clone())?);
+        if let Some(rows) = sort.fetch {
+            self.push_over_all(Limit::new(0, rows, self.schema.clone()));
+        }
+        slots_made.truncate(slots.len());
+        Ok(slots_made)
+    }
+
+    /// Makes the columns of `exprs` beside those there are.
+    fn add(&mut self, exprs: &[Expr], below: &DFSchema, slots: &[Slot]) -> Result<Vec<Slot>> {
+        let kept = below.columns().into_iter().map(Expr::Column);
+        let all: Vec<_> = kept.chain(exprs.iter().cloned()).collect();
+        let mut names: Vec<_> = slots.iter().map(|slot| slot.name.clone()).collect();
+        for expr in exprs {
+            names.push(as_sql(expr)?);
+        }
+        self.make(&all, names, below, slots.to_vec())
+    }
+
+    fn limit(&mut self, limit: &LimitPlan, wanted: Wanted<'_>) -> Result<Vec<Slot>> {
+        let slots = self.lower(&limit.input, wanted)?;
+        self.check_order("LIMIT")?;
+        match (limit.get_skip_type()?, limit.get_fetch_type()?) {
+            (SkipType::Literal(skipped), FetchType::Literal(rows)) => {
+                let rows = rows.unwrap_or(usize::MAX);
+                self.push_over_all(Limit::new(skipped, rows, self.schema.clone()));
+                Ok(slots)
+            }
+            _ => Err(self.marks.at_order("LIMIT and OFFSET take whole numbers")),
+        }
+    }
+
+    /// Pushes an operator that must see all rows: after an aggregate it does, else the whole result is gathered for it.
+    fn push_over_all(&mut self, operator: impl Operator + 'static) {
+        match self.aggregate {
+            Some(_) => self.push(operator),
+            None => {
+                self.schema = operator.schema();
+                self.whole.push(Arc::new(operator));
+            }
+        }
+    }
+
+    fn check_order(&self, what: &str) -> Result<()> {
+        let whole = match &self.aggregate {
+            Some(_) => self.mode == OutputMode::Complete,
+            None => self.table.bounded,
+        };
+        match whole {
+            true => Ok(()),
+            false => Err(self.marks.at_order(format!(
+                "{what} needs the whole result, and the input never ends: use mode complete with GROUP BY, or an input that ends"
+            ))),
+        }
+    }
+}
+
+/// Returns the column that an expression is, under whatever name.
+fn plain_column(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Column(column) => Some(column),
+        Expr::Alias(alias) => plain_column(&alias.expr),
+        _ => None,
+    }
+}
+
+/// Returns the names wanted, or else those of the plan.
+fn names_for(schema: &DFSchema, wanted: Wanted<'_>) -> Vec<String> {
+    let names = schema.fields().iter().zip(wanted);
+    names
+        .map(|(field, wanted)| wanted.clone().unwrap_or_else(|| field.name().clone()))
+        .collect()
+}
+
+/// Returns the names with a number behind those that came before.
+fn unique(names: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let fresh = |name: String| {
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|name| !seen.contains(name));
+        let free = free.expect("numbers do not end");
+        seen.insert(free.clone());
+        free
+    };
+    names.into_iter().map(fresh).collect()
+}

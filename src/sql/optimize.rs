@@ -1,0 +1,47 @@
+//! The statement as a logical plan: names resolved, types coerced, constants folded, filters and columns pushed down.
+
+use std::sync::Arc;
+
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::LogicalPlan;
+use datafusion_optimizer::analyzer::Analyzer;
+use datafusion_optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
+use datafusion_optimizer::optimize_projections::OptimizeProjections;
+use datafusion_optimizer::optimize_unions::OptimizeUnions;
+use datafusion_optimizer::push_down_filter::PushDownFilter;
+use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use datafusion_sql::sqlparser::ast::Statement;
+
+use super::Table;
+use super::catalog::Catalog;
+use super::error::Result;
+use super::lower::input;
+
+/// Returns the optimized plan of a statement.
+pub(super) fn logical(statement: Statement, tables: &[Table]) -> Result<LogicalPlan> {
+    let catalog = Catalog::new(tables);
+    let options = ParserOptions::new()
+        .with_collect_spans(true)
+        .with_map_string_types_to_utf8view(false);
+    let plan = SqlToRel::new_with_options(&catalog, options).sql_statement_to_plan(statement)?;
+    input::refuse_the_moment(&plan, tables)?;
+    let plan = Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})?;
+    let optimizer = Optimizer::with_rules(rules());
+    let context = OptimizerContext::new().with_skip_failing_rules(false);
+    Ok(optimizer.optimize(plan, &context, |_, _| {})?)
+}
+
+/// The rules that serve a chain of operators over one input; joins are refused before.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(OptimizeUnions::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}

@@ -1,0 +1,88 @@
+//! What a query has become.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use engine::operator::aggregate::HashAggregate;
+use engine::operator::expression::column;
+use engine::operator::project::Project;
+use engine::operator::{Operator, StatefulOperator};
+
+/// The parts of a pipeline that a query is made of, in the order in which rows pass them.
+#[derive(Debug)]
+pub struct Planned {
+    /// The source that it reads.
+    pub table: String,
+    /// The columns that it uses, in the source's order: what the source and its decoder must deliver, and no more.
+    pub input: SchemaRef,
+    /// What happens to each batch of [`input`](Self::input).
+    pub operators: Vec<Arc<dyn Operator>>,
+    /// What is kept over batches, if anything.
+    pub aggregate: Option<HashAggregate>,
+    /// The window of the groups, by which they close.
+    pub window: Option<Window>,
+    /// What happens to the rows that the aggregate puts out. With `ORDER BY` or `LIMIT` they must come as one batch.
+    pub finish: Vec<Arc<dyn Operator>>,
+    /// Without an aggregate: what happens to the whole result, as one batch, when the input has ended (`ORDER BY`, `LIMIT`).
+    pub whole: Vec<Arc<dyn Operator>>,
+    /// The columns of the result.
+    pub schema: SchemaRef,
+    /// Whether the query is an `EXPLAIN`: only [`explain`](Self::explain) was asked for.
+    pub explain_only: bool,
+}
+
+/// The window that is one of an aggregate's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The key that holds its start.
+    pub key: String,
+    /// From its start to its end, in microseconds.
+    pub size_micros: i64,
+    /// From the start of one to that of the next, in microseconds: the size, unless windows overlap.
+    pub slide_micros: i64,
+}
+
+impl Planned {
+    /// Returns the names of the columns that the source must deliver.
+    pub fn columns_used(&self) -> Vec<String> {
+        self.input.fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    /// Returns the operator that takes the query's columns out of batches of `schema`; `None` when those are all.
+    ///
+    /// # Errors
+    /// When a column is missing.
+    pub fn narrow(&self, schema: &Schema) -> engine::Result<Option<Arc<dyn Operator>>> {
+        if schema.fields() == self.input.fields() {
+            return Ok(None);
+        }
+        let names = self.columns_used();
+        let columns = names.into_iter().map(|name| (name.clone(), column(name))).collect();
+        Ok(Some(Arc::new(Project::new(columns, schema)?)))
+    }
+
+    /// Returns the plan as text: one line a step, in the order in which rows pass them.
+    pub fn explain(&self) -> String {
+        let mut text = format!("read {} ({})\n", self.table, self.columns_used().join(", "));
+        let steps =
+            |operators: &[Arc<dyn Operator>]| operators.iter().map(|operator| operator.describe()).collect::<Vec<_>>();
+        let aggregate = self.aggregate.iter().map(StatefulOperator::describe);
+        let steps = steps(&self.operators)
+            .into_iter()
+            .chain(aggregate)
+            .chain(steps(&self.finish))
+            .chain(steps(&self.whole));
+        for step in steps {
+            let _ = writeln!(text, "{step}");
+        }
+        let columns: Vec<_> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| format!("{} {}", field.name(), field.data_type()))
+            .collect();
+        let _ = writeln!(text, "result ({})", columns.join(", "));
+        text
+    }
+}

@@ -1,0 +1,313 @@
+//! The query as text: parsed, told apart from what can't run as a stream, and with names that stand for others replaced.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    Distinct, Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions_mut, visit_relations,
+};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::parser::Parser;
+use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::Table;
+use super::error::{Result, SqlError};
+
+/// How deep expressions and subqueries may nest: far beyond what people write, and far below what overflows a stack.
+const NESTING_MAX: usize = 50;
+
+/// A query whose syntax can run.
+pub(super) struct Parsed {
+    /// The statement, without an `EXPLAIN`.
+    pub(super) statement: Statement,
+    /// Whether only the plan was asked for.
+    pub(super) explain: bool,
+    pub(super) marks: Marks,
+}
+
+/// Where parts of the outermost query stand, for messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    pub(super) query: Span,
+    pub(super) order_by: Option<Span>,
+    pub(super) limit: Option<Span>,
+    pub(super) group_by: Option<Span>,
+}
+
+/// Returns the one query in `sql`.
+pub(super) fn parse(sql: &str, tables: &[Table]) -> Result<Parsed> {
+    let parser = Parser::new(&GenericDialect {}).with_recursion_limit(NESTING_MAX);
+    let mut statements = parser.try_with_sql(sql)?.parse_statements()?;
+    let statement = statements.pop().ok_or_else(|| SqlError::new("there is no query"))?;
+    if !statements.is_empty() {
+        return Err(SqlError::at(
+            statement.span(),
+            "one query is expected, this is one more",
+        ));
+    }
+    let (mut statement, explain) = match statement {
+        Statement::Explain { statement, .. } => (*statement, true),
+        statement => (statement, false),
+    };
+    let Statement::Query(query) = &statement else {
+        let span = statement.span();
+        return Err(SqlError::at(
+            span,
+            "a query is expected: SELECT ... FROM ..., or WITH ... SELECT",
+        ));
+    };
+    let marks = Marks::of(query);
+    if let ControlFlow::Break(error) = statement.visit(&mut Refusals) {
+        return Err(error);
+    }
+    check_sources(&statement, tables)?;
+    replace_names(&mut statement);
+    Ok(Parsed {
+        statement,
+        explain,
+        marks,
+    })
+}
+
+impl Marks {
+    fn of(query: &Query) -> Self {
+        let group_by = match query.body.as_ref() {
+            SetExpr::Select(select) => known(select.group_by.span()),
+            _ => None,
+        };
+        Self {
+            query: query.span(),
+            order_by: query.order_by.as_ref().and_then(|order| known(order.span())),
+            limit: query.limit_clause.as_ref().and_then(|limit| known(limit.span())),
+            group_by,
+        }
+    }
+
+    /// Returns the error at the grouping, or at the query when it has none.
+    pub(super) fn at_group_by(&self, message: impl Into<String>) -> SqlError {
+        SqlError::at(self.group_by.unwrap_or(self.query), message)
+    }
+
+    /// Returns the error at `ORDER BY` or `LIMIT`, whichever there is.
+    pub(super) fn at_order(&self, message: impl Into<String>) -> SqlError {
+        SqlError::at(self.order_by.or(self.limit).unwrap_or(self.query), message)
+    }
+}
+
+fn known(span: Span) -> Option<Span> {
+    (span != Span::empty()).then_some(span)
+}
+
+/// Checks that what is read is a source, or a common table of the query.
+fn check_sources(statement: &Statement, tables: &[Table]) -> Result<()> {
+    let mut names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+    let sources = names.join(", ");
+    let mut common = CommonTables::default();
+    let _ = statement.visit(&mut common);
+    names.extend(common.0.iter().map(String::as_str));
+    let found = visit_relations(statement, |name| {
+        let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+            return ControlFlow::Continue(());
+        };
+        // Without quotes the planner takes names in lower case.
+        let lower = ident.value.to_lowercase();
+        let wanted = if ident.quote_style.is_some() {
+            &ident.value
+        } else {
+            &lower
+        };
+        match names.contains(&wanted.as_str()) {
+            true => ControlFlow::Continue(()),
+            false => refuse(
+                name.span(),
+                format!("there is no source `{wanted}`; there are: {sources}"),
+            ),
+        }
+    });
+    match found {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// The names that `WITH` gives.
+#[derive(Default)]
+struct CommonTables(Vec<String>);
+
+impl Visitor for CommonTables {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        let name = |ident: &Ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        };
+        self.0.extend(tables.map(|table| name(&table.alias.name)));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Looks for what can't run, and says what to write instead.
+struct Refusals;
+
+impl Visitor for Refusals {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
+            return refuse(with.span(), "WITH RECURSIVE has no place in a stream: write plain WITH");
+        }
+        match query.body.as_ref() {
+            SetExpr::SetOperation { op, set_quantifier, .. } => {
+                refuse_set_operation(*op, *set_quantifier, query.body.span())
+            }
+            SetExpr::Values(_) => refuse(query.body.span(), "VALUES is no input: select FROM a source"),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
+        let joined = select
+            .from
+            .iter()
+            .flat_map(|table| &table.joins)
+            .map(|join| join.span())
+            .next();
+        let second = select.from.get(1).map(|table| table.span());
+        if let Some(span) = joined.or(second) {
+            return refuse(
+                span,
+                "a JOIN can't run as a stream: a query reads one source; give the source several topics, or join the results",
+            );
+        }
+        if let Some(Distinct::On(_)) = &select.distinct {
+            return refuse(
+                select.span(),
+                "DISTINCT ON can't run here: write first(x, time) for each column, with GROUP BY",
+            );
+        }
+        if let Some(qualify) = &select.qualify {
+            return refuse(
+                qualify.span(),
+                "QUALIFY needs window functions, which can't run as a stream",
+            );
+        }
+        match (select.from.is_empty(), select.projection.is_empty()) {
+            (true, _) => refuse(select.span(), "there is nothing to read: FROM is missing"),
+            (_, true) => refuse(
+                select.span(),
+                "there is nothing to put out: write columns, or *, after SELECT",
+            ),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+        match expr {
+            Expr::Function(function) => refuse_function(function, expr.span()),
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => refuse(
+                expr.span(),
+                "a subquery in an expression is a join, which can't run as a stream: write the values, or use FROM (SELECT ...)",
+            ),
+            Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => refuse(
+                expr.span(),
+                "several groupings at once can't run: write one query for each GROUP BY",
+            ),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn refuse_function(function: &Function, span: Span) -> ControlFlow<SqlError> {
+    if function.over.is_some() {
+        return refuse(
+            span,
+            "a window function with OVER can't run as a stream: group by tumble(time, '1 minute') or hop(...) instead",
+        );
+    }
+    match name_of(function).as_str() {
+        "session" | "session_window" => refuse(
+            span,
+            "session windows are not there yet: group by tumble(time, size) and the key instead",
+        ),
+        "unnest_outer" => refuse(span, "unnest_outer is not known: write unnest(tokenize(text))"),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+fn refuse_set_operation(op: SetOperator, quantifier: SetQuantifier, span: Span) -> ControlFlow<SqlError> {
+    match (op, quantifier) {
+        (SetOperator::Union, SetQuantifier::All) => ControlFlow::Continue(()),
+        (SetOperator::Union, _) => refuse(
+            span,
+            "UNION removes duplicates of an endless input: write UNION ALL, and SELECT DISTINCT around it",
+        ),
+        (op, _) => refuse(
+            span,
+            format!("{op} compares two whole results, which a stream has not: use WHERE"),
+        ),
+    }
+}
+
+fn refuse(span: Span, message: impl Into<String>) -> ControlFlow<SqlError> {
+    ControlFlow::Break(SqlError::at(span, message))
+}
+
+fn name_of(function: &Function) -> String {
+    function.name.to_string().to_lowercase()
+}
+
+/// Replaces the names of Spark and Flink by those of the functions that do the same:
+///
+/// ```text
+/// window(t, size)        -> tumble(t, size)            tumble_end(t, size)      -> window_end(tumble(t, size), size)
+/// window(t, size, slide) -> hop(t, slide, size)        hop_end(t, slide, size)  -> window_end(hop(t, slide, size), size)
+/// tumble_start, hop_start -> tumble, hop
+/// ```
+fn replace_names(statement: &mut Statement) {
+    let _ = visit_expressions_mut(statement, |expr| {
+        if let Expr::Function(function) = expr
+            && let Some(replaced) = replaced(function)
+        {
+            *expr = replaced;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn replaced(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    let args = list.args.as_slice();
+    let call = |name, args: &[&FunctionArg]| Expr::Function(named(function, name, args));
+    match (name_of(function).as_str(), args) {
+        ("window", [time, size]) => Some(call("tumble", &[time, size])),
+        ("window", [time, size, slide]) => Some(call("hop", &[time, slide, size])),
+        ("tumble_start", [time, size]) => Some(call("tumble", &[time, size])),
+        ("hop_start", [time, slide, size]) => Some(call("hop", &[time, slide, size])),
+        ("tumble_end", [time, size]) => Some(window_end(function, call("tumble", &[time, size]), size)),
+        ("hop_end", [time, slide, size]) => Some(window_end(function, call("hop", &[time, slide, size]), size)),
+        _ => None,
+    }
+}
+
+fn window_end(function: &Function, start: Expr, size: &FunctionArg) -> Expr {
+    Expr::Function(named(
+        function,
+        "window_end",
+        &[&FunctionArg::Unnamed(start.into()), size],
+    ))
+}
+
+/// Returns the call of another function where `function` stands.
+fn named(function: &Function, name: &str, args: &[&FunctionArg]) -> Function {
+    let mut call = function.clone();
+    let ident = Ident::with_span(function.name.span(), name);
+    call.name = ObjectName(vec![ObjectNamePart::Identifier(ident)]);
+    if let FunctionArguments::List(list) = &mut call.args {
+        list.args = args.iter().map(|arg| (*arg).clone()).collect();
+    }
+    call
+}

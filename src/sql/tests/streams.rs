@@ -1,0 +1,86 @@
+//! What a query is when its input never ends.
+
+use engine::operator::{OutputMode, StatefulOperator};
+
+use super::{Planned, SqlError, check_plan, plan, table};
+
+fn endless(sql: &str, mode: OutputMode) -> Result<Planned, SqlError> {
+    plan(sql, &[table(false)], mode)
+}
+
+#[test]
+fn windows_of_the_event_time_close() {
+    let sql = "SELECT tumble(time, '1 minute') AS minute, status, count(*) AS hits FROM logs WHERE status >= 400 GROUP BY minute, status";
+    let planned = endless(sql, OutputMode::Append).expect("a query");
+    check_plan(
+        &planned,
+        &[
+            "read logs (time, status)",
+            "filter status >= 400",
+            "project tumble(time, '1 minute') AS minute, status AS status",
+            "aggregate count(*) AS hits by minute, status closing 60s after minute",
+            "result (minute Timestamp(µs, \"UTC\"), status Int64, hits Int64)",
+        ],
+    );
+    assert!(planned.aggregate.is_some_and(|aggregate| aggregate.is_windowed()));
+}
+
+#[test]
+fn a_window_of_a_subquery_is_known_outside_it() {
+    let sql = "SELECT m, count(*) AS n FROM (SELECT tumble(time, '1s') AS m FROM logs) GROUP BY m";
+    let planned = endless(sql, OutputMode::Append).expect("a query");
+    assert_eq!(planned.window.expect("a window").key, "m");
+}
+
+#[track_caller]
+fn check_refused(sql: &str, mode: OutputMode, expected: &str) {
+    let error = endless(sql, mode).expect_err(sql);
+    assert!(error.message.contains(expected), "{}", error.render());
+}
+
+#[test]
+fn an_endless_result_has_no_order() {
+    check_refused(
+        "SELECT path FROM logs ORDER BY path",
+        OutputMode::Append,
+        "ORDER BY needs the whole result",
+    );
+    check_refused(
+        "SELECT path FROM logs LIMIT 5",
+        OutputMode::Append,
+        "LIMIT needs the whole result",
+    );
+    let counted = "SELECT path, count(*) AS n FROM logs GROUP BY path ORDER BY n DESC LIMIT 10";
+    check_refused(counted, OutputMode::Update, "use mode complete");
+    endless(counted, OutputMode::Complete).expect("all groups are put out");
+}
+
+#[test]
+fn what_is_appended_must_be_final() {
+    check_refused(
+        "SELECT path, count(*) FROM logs GROUP BY path",
+        OutputMode::Append,
+        "group by a window of the event time",
+    );
+    let other = "SELECT tumble(to_timestamp(path), '1m') AS m, count(*) FROM logs GROUP BY m";
+    check_refused(other, OutputMode::Append, "the event time, which is `time`");
+    check_refused(
+        "SELECT path FROM logs",
+        OutputMode::Complete,
+        "there is none: use mode append",
+    );
+}
+
+#[test]
+fn the_moment_of_the_start_is_no_time_of_a_stream() {
+    check_refused(
+        "SELECT now() - time FROM logs",
+        OutputMode::Append,
+        "now() would stay the moment of the start",
+    );
+    check_refused(
+        "SELECT path FROM logs WHERE time < current_date",
+        OutputMode::Append,
+        "current_date()",
+    );
+}
