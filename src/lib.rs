@@ -29,6 +29,8 @@
 //! ```
 
 pub mod cli;
+pub mod job;
+mod units;
 pub mod wordcount;
 
 pub use {connectors, engine};
