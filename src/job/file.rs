@@ -13,7 +13,7 @@ use super::place::At;
 use super::plan::PartitionBy;
 use super::setting::{Lines, Nameable, OneOf, OneOrNamed, Part, Setting};
 use super::table::{Kinded, NoKeys, kinds, table};
-use super::value::{Brokers, Delimiter, GroupPattern, Moment, NamePath, Pattern, Topic};
+use super::value::{Brokers, Delimiter, GroupPattern, Moment, Pattern, Topic, Zone};
 
 table! {
     /// A job: what it reads, what it makes of that, and where it puts it.
@@ -44,8 +44,10 @@ table! {
     "[source.NAME]" struct SourceKeys {
         /// What a payload holds: a format, or an ordered list of which the first that fits is taken, row by row
         format: At<OneOrMore<Format>> = "lines",
-        /// Columns and their types; what a format names and types itself needs none
+        /// Columns and their types, for formats without columns of their own; in JSON, a name with dots reaches inside
         columns: Option<At<Named<Column>>>,
+        /// The zone of times that name none, as in `+02:00`
+        time_zone: At<Zone> = "UTC",
         /// The column that holds the event time, for windows
         time: Option<At<EventTime>>,
         /// What becomes of a payload that can't be decoded; without it `dead_letter` if there is one, else `fail`
@@ -157,7 +159,7 @@ table! {
     "format" struct Delimited {
         /// The one ASCII character between values; a comma, or a tab for `tsv`, by default
         delimiter: Option<At<Delimiter>>,
-        /// Whether the first line of each file names the columns
+        /// Whether payloads that repeat the columns' names, as the first line of a file, are left out
         header: At<bool> = "false",
     }
 }
@@ -175,6 +177,8 @@ table! {
     "format" struct GrokPattern {
         /// A grok pattern: `%{TIMESTAMP_ISO8601:time} %{LOGLEVEL:level} %{GREEDYDATA:message}`
         pattern: At<Text>,
+        /// Named patterns of one's own, for use in the pattern
+        patterns: Option<At<Named<Text>>>,
     }
 }
 
@@ -187,15 +191,7 @@ table! {
 }
 
 /// A value of `columns`.
-pub(super) type Column = Kinded<ColumnType, ColumnKeys>;
-
-table! {
-    /// Keys of every column, whatever its type.
-    "columns.NAME" struct ColumnKeys {
-        /// Where the value is in the payload, if not under the column's name: `user.name`
-        path: Option<At<NamePath>>,
-    }
-}
+pub(super) type Column = Kinded<ColumnType, NoKeys>;
 
 kinds! {
     /// The type of a column.
@@ -220,8 +216,6 @@ table! {
     "columns.NAME" struct Timestamp {
         /// How it is written, as in `%d/%b/%Y:%H:%M:%S %z`; found out from the first values by default
         format: Option<At<Text>>,
-        /// The time zone of values that name none, as in `Europe/Berlin`; UTC by default
-        zone: Option<At<Text>>,
     }
 }
 

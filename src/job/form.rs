@@ -265,22 +265,28 @@ impl Form for Value {
         "a value".to_owned()
     }
 
-    fn read(node: &At<Node>, report: &mut Report) -> Option<Self> {
-        Some(match &node.value {
-            Node::Text(text) | Node::Time(text) => json!(text),
-            Node::Integer(number) => json!(number),
-            Node::Float(number) => json!(number),
-            Node::Boolean(flag) => json!(flag),
-            Node::List(items) => Value::Array(all(items.iter().map(|item| Self::read(item, report)))?),
-            Node::Table(table) => {
-                let read = |entry: &Entry| Some((entry.key.value.clone(), Self::read(&entry.value, report)?));
-                Value::Object(all(table.entries.iter().map(read))?.into_iter().collect())
-            }
-        })
+    fn read(node: &At<Node>, _: &mut Report) -> Option<Self> {
+        Some(json_of(&node.value))
     }
 
     fn schema(_: &mut Definitions) -> Value {
         json!(true)
+    }
+}
+
+fn json_of(node: &Node) -> Value {
+    match node {
+        Node::Text(text) | Node::Time(text) => json!(text),
+        Node::Integer(number) => json!(number),
+        Node::Float(number) => json!(number),
+        Node::Boolean(flag) => json!(flag),
+        Node::List(items) => items.iter().map(|item| json_of(&item.value)).collect(),
+        Node::Table(table) => {
+            let entries = table.entries.iter();
+            entries
+                .map(|entry| (entry.key.value.clone(), json_of(&entry.value.value)))
+                .collect()
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //!  ^ overrides are merged into the nodes      one key at a time   what goes together
 //! ```
 //!
-//! Every step reports all that is wrong, not the first thing only. [`file`] declares every key once; the reader, the JSON
+//! Every step reports all that is wrong, not the first thing only. `file.rs` declares every key once; the reader, the JSON
 //! schema and the reference of keys come from there.
 
 mod check;
@@ -37,8 +37,7 @@ pub use self::sql::{Analysis, SqlProblem};
 
 use self::error::Report;
 use self::file::JobTables;
-use self::form::Form;
-use self::node::Node;
+use self::node::TableNode;
 use self::place::{At, Texts};
 
 /// The largest job file: no person writes more, and every error costs a walk through it.
@@ -103,13 +102,12 @@ impl<'a> JobFile<'a> {
             return Err(report.into_errors(texts));
         }
         self.overrides.apply(&mut table.value, &mut texts, &mut report);
-        let root = At::new(Node::Table(table.value), table.place);
-        let Some(tables) = JobTables::read(&root, &mut report) else {
+        let Some(tables) = table::read_table::<JobTables>(At::new(&table.value, table.place), &mut report) else {
             return Err(report.into_errors(texts));
         };
         let plan = check::plan(&tables, &self.stem(), texts.clone(), &mut report);
         if let Some(analysis) = analysis {
-            check::analyse(&plan, analysis, &mut report);
+            check::analyse(&plan, &names(&table.value), analysis, &mut report);
         }
         match report.is_empty() {
             true => Ok(plan),
@@ -122,4 +120,14 @@ impl<'a> JobFile<'a> {
         let stem = Path::new(&self.name).file_stem().unwrap_or_default();
         stem.to_string_lossy().into_owned()
     }
+}
+
+/// Returns the names of all sources and queries, whatever is in them.
+fn names(job: &TableNode) -> Vec<&str> {
+    let groups = ["source", "query"]
+        .into_iter()
+        .filter_map(|key| job.get(key)?.value.as_table());
+    let entries = groups.flat_map(|group| &group.entries);
+    let named = entries.filter(|entry| entry.value.value.as_table().is_some());
+    named.map(|entry| entry.key.value.as_str()).collect()
 }

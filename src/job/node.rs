@@ -52,6 +52,14 @@ impl Node {
             Self::Table(_) => "a table".to_owned(),
         }
     }
+
+    /// Returns the table that this is, if it is one.
+    pub(super) fn as_table(&self) -> Option<&TableNode> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
+    }
 }
 
 impl TableNode {

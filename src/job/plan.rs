@@ -48,6 +48,8 @@ pub struct SourcePlan {
     pub formats: Vec<FormatPlan>,
     /// The columns that the job declares, in its order.
     pub columns: Vec<ColumnPlan>,
+    /// The zone of times that name none: `UTC`, or as `+02:00`.
+    pub time_zone: String,
     /// The event time.
     pub time: Option<TimePlan>,
     /// What becomes of bad payloads.
@@ -146,13 +148,18 @@ pub enum FormatPlan {
     Delimited {
         /// An ASCII character.
         delimiter: u8,
-        /// Whether the first line of each file names the columns.
+        /// Whether payloads that repeat the columns' names are left out.
         header: bool,
     },
     /// A regular expression with named groups.
     Regex(String),
     /// A grok pattern.
-    Grok(String),
+    Grok {
+        /// The pattern.
+        pattern: String,
+        /// Named patterns of the user's own.
+        patterns: BTreeMap<String, String>,
+    },
     /// Avro; the path of the writer's schema.
     Avro(PathBuf),
     /// Parquet files.
@@ -162,10 +169,8 @@ pub enum FormatPlan {
 /// A declared column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnPlan {
-    /// Its name.
+    /// Its name, which is also that of the field in the payload.
     pub name: String,
-    /// Where it is in the payload: names from the outside in; its own name unless told otherwise.
-    pub path: Vec<String>,
     /// Its type.
     pub column_type: ColumnType,
 }
@@ -187,8 +192,6 @@ pub enum ColumnType {
     Timestamp {
         /// How it is written; found out if none.
         format: Option<String>,
-        /// The IANA name of the zone of values that name none; UTC if none.
-        zone: Option<String>,
     },
 }
 
@@ -488,7 +491,7 @@ impl FormatPlan {
             Self::Delimited { delimiter: b'\t', .. } => "tsv",
             Self::Delimited { .. } => "csv",
             Self::Regex(_) => "regex",
-            Self::Grok(_) => "grok",
+            Self::Grok { .. } => "grok",
             Self::Avro(_) => "avro",
             Self::Parquet => "parquet",
         }

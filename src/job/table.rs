@@ -144,7 +144,7 @@ macro_rules! table {
                 node: &$crate::job::place::At<$crate::job::node::Node>,
                 report: &mut $crate::job::error::Report,
             ) -> Option<Self> {
-                $crate::job::table::read_table(node, report)
+                $crate::job::table::read_node(node, report)
             }
 
             fn schema(definitions: &mut $crate::job::schema::Definitions) -> serde_json::Value {
@@ -163,14 +163,19 @@ pub(super) fn expected_table(keys: &[Key]) -> String {
     format!("a table {{ {} }}", names.join(", "))
 }
 
+/// Reads a value that is a table of these keys and no others.
+pub(super) fn read_node<T: Table + Form>(node: &At<Node>, report: &mut Report) -> Option<T> {
+    match &node.value {
+        Node::Table(table) => read_table(At::new(table, node.place), report),
+        _ => mismatch(node, report),
+    }
+}
+
 /// Reads a table that has these keys and no others.
-pub(super) fn read_table<T: Table + Form>(node: &At<Node>, report: &mut Report) -> Option<T> {
-    let Node::Table(table) = &node.value else {
-        return mismatch(node, report);
-    };
+pub(super) fn read_table<T: Table>(table: At<&TableNode>, report: &mut Report) -> Option<T> {
     let names: Vec<_> = T::KEYS.iter().map(|key| key.name).collect();
-    refuse_unknown(table, &names, |_| None, report);
-    T::read_keys(At::new(table, node.place), report)
+    refuse_unknown(table.value, &names, |_| None, report);
+    T::read_keys(table, report)
 }
 
 /// Reports the keys of `table` that are not among `known`. `elsewhere` says where a key would be right.
@@ -290,7 +295,7 @@ macro_rules! kinds {
     ) => {
         $(#[doc = $doc])+
         #[derive(Clone, Debug)]
-        pub(super) enum $name { $($(#[doc = $kind_doc])+ $kind($table),)+ }
+        pub(super) enum $name { $($(#[doc = $kind_doc])+ $kind(Box<$table>),)+ }
 
         impl $crate::job::table::Kinds for $name {
             const NAME: &'static str = stringify!($name);
@@ -309,7 +314,8 @@ macro_rules! kinds {
                 report: &mut $crate::job::error::Report,
             ) -> Option<Self> {
                 match name {
-                    $($word => <$table as $crate::job::table::Table>::read_keys(table, report).map(Self::$kind),)+
+                    $($word => <$table as $crate::job::table::Table>::read_keys(table, report)
+                        .map(|keys| Self::$kind(Box::new(keys))),)+
                     _ => None,
                 }
             }

@@ -41,9 +41,9 @@ pub(super) struct GroupPattern(pub(super) String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delimiter(pub(super) u8);
 
-/// Names from the outside in, with dots between.
+/// A time zone, `UTC` or as `+02:00`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NamePath(pub(super) Vec<String>);
+pub(super) struct Zone(pub(super) String);
 
 /// A point in time, in microseconds since 1970 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ text_forms! {
     Pattern, "a regular expression", "^nginx-", |text: &str| pattern(text).map(Pattern);
     GroupPattern, "a regular expression with named groups", "(?<level>[A-Z]+)", group_pattern;
     Delimiter, "one ASCII character", ";", delimiter;
-    NamePath, "names with dots between", "user.name", name_path;
+    Zone, "UTC, or hours and minutes as in +02:00", "+02:00", zone;
     Moment, "a time such as 2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z", moment;
     Order, "a column, and asc or desc", "hits desc", order;
     PartitionBy, "a column, or year, month, date or hour of one", "date(time)", partition_by;
@@ -97,11 +97,13 @@ fn delimiter(text: &str) -> Result<Delimiter, String> {
     }
 }
 
-fn name_path(text: &str) -> Result<NamePath, String> {
-    let names: Vec<_> = text.split('.').map(str::to_owned).collect();
-    match names.iter().any(String::is_empty) {
-        true => Err(format!("expected names with single dots between, not `{text}`")),
-        false => Ok(NamePath(names)),
+fn zone(text: &str) -> Result<Zone, String> {
+    // A time with that zone is one that chrono reads.
+    let is_offset = |text: &str| DateTime::parse_from_str(&format!("2026-01-31 00:00:00 {text}"), "%F %T %z").is_ok();
+    let is_signed = text.starts_with(['+', '-']) && text.len() >= "+0200".len();
+    match text == "UTC" || is_signed && is_offset(text) {
+        true => Ok(Zone(text.to_owned())),
+        false => Err(format!("expected UTC, or hours and minutes as in +02:00, not `{text}`")),
     }
 }
 

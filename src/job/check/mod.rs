@@ -59,10 +59,19 @@ pub(super) fn plan(tables: &JobTables, file_stem: &str, texts: Texts, report: &m
     }
 }
 
-/// Checks columns and statements, as far as the plan goes.
-pub(super) fn analyse(plan: &JobPlan, analysis: &dyn Analysis, report: &mut Report) {
+/// Checks columns and statements, as far as the plan goes. `declared` are the names of all sources and queries of the
+/// file: a statement that reads one which could not be understood would only be told so again, and is left out.
+pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis, report: &mut Report) {
+    let sources = plan.sources.iter().map(|source| source.name.as_str());
+    let planned: Vec<_> = sources
+        .chain(plan.queries.iter().map(|query| query.name.as_str()))
+        .collect();
+    let mut broken: Vec<&str> = declared
+        .iter()
+        .copied()
+        .filter(|name| !planned.contains(name))
+        .collect();
     let mut tables = vec![];
-    let mut is_complete = true;
     for source in &plan.sources {
         match analysis.source_schema(source) {
             Ok(schema) => {
@@ -71,12 +80,15 @@ pub(super) fn analyse(plan: &JobPlan, analysis: &dyn Analysis, report: &mut Repo
             }
             Err(problem) => {
                 report.error(source.place, problem);
-                is_complete = false;
+                broken.push(&source.name);
             }
         }
     }
-    // A table that is not known would only be reported again by every statement that reads it.
-    for query in plan.queries.iter().take_while(|_| is_complete) {
+    for query in &plan.queries {
+        if broken.iter().any(|name| mentions(&query.sql, name)) {
+            broken.push(&query.name);
+            continue;
+        }
         match analysis.check_sql(query, &tables) {
             Ok(schema) => {
                 query::check_columns(query, &schema, report);
@@ -84,10 +96,17 @@ pub(super) fn analyse(plan: &JobPlan, analysis: &dyn Analysis, report: &mut Repo
             }
             Err(problem) => {
                 report.error(problem.locate(&plan.texts, query.place), problem.message.clone());
-                return;
+                broken.push(&query.name);
             }
         }
     }
+}
+
+/// Whether a statement may read a table.
+fn mentions(sql: &str, table: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    sql.split(|letter| !is_part(letter))
+        .any(|word| word.eq_ignore_ascii_case(table))
 }
 
 impl Checker<'_> {

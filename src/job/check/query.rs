@@ -77,8 +77,12 @@ impl Checker<'_> {
         }
         let sink = keys.sink.as_ref().or(*sink);
         if sink.is_none() && !may_lack_sink {
+            let table = match name.value.as_str() {
+                ONLY => "[sink]".to_owned(),
+                name => format!("[sink.{name}]"),
+            };
             let message = format!(
-                "the result of the query `{}` goes nowhere: expected a [sink]",
+                "the result of the query `{}` goes nowhere: expected {table}",
                 name.value
             );
             self.report

@@ -1,5 +1,7 @@
 //! Sources: what is read, how it is decoded, and its event time.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::{DataType, Schema};
 use connectors::generate::{GenerateOptions, Shape};
 use connectors::kafka::options::{KafkaColumn, check_times};
@@ -8,9 +10,10 @@ use super::Checker;
 use super::connection::ConnectionKeys;
 use crate::job::error::Report;
 use crate::job::file::{
-    self, BadRows, Column, Delimited, EventTime, Format, FormatKind, GenerateSource, KafkaSource, Source, SourceKeys,
+    self, BadRows, Column, Delimited, EventTime, Format, FormatKind, GenerateSource, GrokPattern, KafkaSource, Source,
+    SourceKeys,
 };
-use crate::job::form::{Text, one_of};
+use crate::job::form::one_of;
 use crate::job::nearest;
 use crate::job::place::{At, Place};
 use crate::job::plan::{ColumnPlan, ColumnType, FormatPlan, KafkaSourcePlan, SourceKind, SourcePlan, TimePlan, Topics};
@@ -63,6 +66,7 @@ impl Checker<'_> {
             kind: kind_plan?,
             formats,
             columns,
+            time_zone: common.time_zone.value.0.clone(),
             time: common.time.as_ref().map(|time| time_plan(&time.value)),
             on_bad: self.on_bad(common),
             max_error_ratio: common.max_error_ratio.as_ref().map(|ratio| ratio.value.0),
@@ -146,10 +150,13 @@ impl Checker<'_> {
             FormatKind::Common(_) => FormatPlan::Common,
             FormatKind::Combined(_) => FormatPlan::Combined,
             FormatKind::Syslog(_) => FormatPlan::Syslog,
-            FormatKind::Csv(keys) => self.delimited(keys, b',', is_file),
-            FormatKind::Tsv(keys) => self.delimited(keys, b'\t', is_file),
+            FormatKind::Csv(keys) => delimited(keys, b','),
+            FormatKind::Tsv(keys) => delimited(keys, b'\t'),
             FormatKind::Regex(regex) => FormatPlan::Regex(regex.pattern.value.0.clone()),
-            FormatKind::Grok(grok) => FormatPlan::Grok(grok.pattern.value.0.clone()),
+            FormatKind::Grok(grok) => FormatPlan::Grok {
+                pattern: grok.pattern.value.0.clone(),
+                patterns: own_patterns(grok),
+            },
             FormatKind::Avro(avro) => FormatPlan::Avro(avro.schema.value.0.clone().into()),
             FormatKind::Parquet(_) if !is_file => {
                 self.report.error(
@@ -160,17 +167,6 @@ impl Checker<'_> {
             }
             FormatKind::Parquet(_) => FormatPlan::Parquet,
         })
-    }
-
-    fn delimited(&mut self, keys: &Delimited, default: u8, is_file: bool) -> FormatPlan {
-        if keys.header.value && !is_file {
-            let message = "a record has no header line: it goes with kind = \"file\"";
-            self.report.error(keys.header.place, message);
-        }
-        FormatPlan::Delimited {
-            delimiter: keys.delimiter.map_or(default, |delimiter| delimiter.value.0),
-            header: keys.header.value,
-        }
     }
 
     /// What can be told of the event time when all columns are those that the job declares.
@@ -259,24 +255,33 @@ fn time_plan(time: &EventTime) -> TimePlan {
     }
 }
 
+fn delimited(keys: &Delimited, default: u8) -> FormatPlan {
+    FormatPlan::Delimited {
+        delimiter: keys.delimiter.map_or(default, |delimiter| delimiter.value.0),
+        header: keys.header.value,
+    }
+}
+
+fn own_patterns(grok: &GrokPattern) -> BTreeMap<String, String> {
+    let named = grok.patterns.iter().flat_map(|patterns| &patterns.value.0);
+    named
+        .map(|(name, pattern)| (name.value.clone(), pattern.value.0.clone()))
+        .collect()
+}
+
 fn column_plan(name: &At<String>, column: &At<Column>) -> ColumnPlan {
-    let Column { common, kind } = &column.value;
-    let owned = |text: &Option<At<Text>>| text.as_ref().map(|text| text.value.0.clone());
-    let column_type = match kind {
+    let column_type = match &column.value.kind {
         file::ColumnType::String(_) => ColumnType::String,
         file::ColumnType::Int(_) => ColumnType::Int,
         file::ColumnType::Float(_) => ColumnType::Float,
         file::ColumnType::Bool(_) => ColumnType::Bool,
         file::ColumnType::Bytes(_) => ColumnType::Bytes,
         file::ColumnType::Timestamp(keys) => ColumnType::Timestamp {
-            format: owned(&keys.format),
-            zone: owned(&keys.zone),
+            format: keys.format.as_ref().map(|format| format.value.0.clone()),
         },
     };
-    let path = common.path.as_ref().map(|path| path.value.0.clone());
     ColumnPlan {
         name: name.value.clone(),
-        path: path.unwrap_or_else(|| vec![name.value.clone()]),
         column_type,
     }
 }

@@ -14,7 +14,7 @@ job.toml:3:1: unknown key `path` in [source.logs]: did you mean `paths`?
   |
 3 | path = "a.log"
   | ^^^^
-  = the keys here: kind, format, columns, time, on_bad, max_error_ratio, paths
+  = the keys here: kind, format, columns, time_zone, time, on_bad, max_error_ratio, paths
 "#,
     );
 }
@@ -28,7 +28,7 @@ job.toml:4:1: unknown key `brokers` in [source.logs]: it goes with kind = "kafka
   |
 4 | brokers = "b:1"
   | ^^^^^^^
-  = the keys here: kind, format, columns, time, on_bad, max_error_ratio, paths
+  = the keys here: kind, format, columns, time_zone, time, on_bad, max_error_ratio, paths
 "#,
     );
 }
@@ -247,7 +247,7 @@ job.toml:4:1: unknown key `pattern` in [source.logs]: did you mean `topic_patter
   |
 4 | pattern = "^a"
   | ^^^^^^^
-  = the keys here: kind, format, columns, time, on_bad, max_error_ratio, brokers, topic, topics, topic_pattern, from, to, group, on_data_loss, read_uncommitted, readers, properties, librdkafka
+  = the keys here: kind, format, columns, time_zone, time, on_bad, max_error_ratio, brokers, topic, topics, topic_pattern, from, to, group, on_data_loss, read_uncommitted, readers, properties, librdkafka
 "#,
     );
 }
@@ -379,7 +379,7 @@ job.toml:9:1: which query has this [sink]? with several, write [sink.NAME] for [
     check(
         &format!("{SOURCE}{queries}[sink.a]\nkind = \"console\"\n[sink.bb]\nkind = \"console\"\n"),
         r#"
-job.toml:7:8: the result of the query `b` goes nowhere: expected a [sink]
+job.toml:7:8: the result of the query `b` goes nowhere: expected [sink.b]
   |
 7 | [query.b]
   |        ^
@@ -510,6 +510,28 @@ job.toml:7:19: there is no column `tiem`: did you mean `time`?
   |
 7 | time = { column = "tiem" }
   |                   ^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn what_only_files_have_is_refused_of_topics() {
+    check(
+        &format!("{SOURCE}format = [\"json\", \"parquet\"]\ntime_zone = \"CET\"\n{QUERY}{SINK}"),
+        r#"
+job.toml:6:13: expected UTC, or hours and minutes as in +02:00, not `CET`
+  |
+6 | time_zone = "CET"
+  |             ^^^^^
+"#,
+    );
+    check(
+        &format!("{SOURCE}format = [\"json\", \"parquet\"]\ntime_zone = \"-0700\"\n{QUERY}{SINK}"),
+        r#"
+job.toml:5:19: parquet is a format of files: it goes with kind = "file"
+  |
+5 | format = ["json", "parquet"]
+  |                   ^^^^^^^^^
 "#,
     );
 }

@@ -163,6 +163,29 @@ job.toml:1:9: the schema file can't be read
 }
 
 #[test]
+fn statements_that_read_what_is_broken_are_left_out_and_others_are_not() {
+    let text = format!(
+        "{SOURCE}[source.bad]\nkind = \"file\"\n[query.a]\nsql = 'SELECT x FROM bad'\n\
+         [query.b]\nsql = 'SELECT x FROM a'\n[query.c]\nsql = 'SELECT x FROM logs'\nsink.kind = 'console'\n"
+    );
+    check_sql(
+        &text,
+        r#"
+job.toml:5:1: missing `paths` in [source.bad]
+  |
+5 | [source.bad]
+  | ^^^^^^^^^^^^
+  = paths: Paths, with `*`, `?`, `[...]` and `**` if they stand for many; `-` is the standard input
+
+job.toml:12:15: there is no column `x` in `logs`
+   |
+12 | sql = 'SELECT x FROM logs'
+   |               ^
+"#,
+    );
+}
+
+#[test]
 fn a_problem_that_shows_up_later_is_shown_in_the_same_way() {
     let plan = plan(&format!("{SOURCE}[query]\nsql = 'SELECT a FROM logs'\n{SINK}"));
     let problem = SqlProblem {
