@@ -1,17 +1,22 @@
 //! The command line: one file a verb. Data goes to the standard output, everything else to the standard error.
 
+mod check;
+mod completions;
 mod demo;
 mod exit;
 mod generate;
 mod kafka;
 mod launch;
+mod man;
+mod new;
 mod parse;
 mod progress;
 mod replay;
+mod schema;
 mod value;
 mod wordcount;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -44,6 +49,11 @@ enum Verb {
     Replay(replay::Replay),
     Generate(generate::Generate),
     Parse(parse::Parse),
+    Check(check::Check),
+    New(new::New),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Verb {
@@ -54,6 +64,11 @@ impl Verb {
             Self::Replay(replay) => replay.run(output),
             Self::Generate(generate) => generate.run(output),
             Self::Parse(parse) => parse.run(output),
+            Self::Check(check) => check.run(output),
+            Self::New(new) => new.run(output),
+            Self::Schema(schema) => schema.run(output),
+            Self::Completions(completions) => completions.run(output),
+            Self::Man(man) => man.run(output),
         }
     }
 }
@@ -78,6 +93,13 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error).into(),
     }
+}
+
+/// Writes a text to the standard output.
+fn print(text: impl AsRef<[u8]>) -> engine::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_ref()).and_then(|()| stdout.flush());
+    written.map_err(engine::Error::io("write to", "<standard output>"))
 }
 
 fn start_log(verbose: u8, quiet: bool) {
