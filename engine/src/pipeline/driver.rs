@@ -80,7 +80,11 @@ impl<'a> Driver<'a> {
         } = surroundings;
         let time_column = job.time_column()?;
         let (mut source, time) = (job.source, job.time);
-        let (mut queries, operators, mut sinks) = split(job.queries);
+        let Split {
+            running: mut queries,
+            operators,
+            mut sinks,
+        } = split(job.queries);
         let dead_letters = job.dead_letters.is_some().then_some(sinks.len());
         sinks.extend(job.dead_letters);
         let mut outputs = Outputs::new(sinks);
@@ -89,6 +93,7 @@ impl<'a> Driver<'a> {
         let threads = settings.threads.get();
         let lane = |(query, operators): (&Running, _)| Lane::new(operators, query.aggregate.as_deref(), threads);
         let lanes = queries.iter().zip(operators).map(lane).collect();
+        let pool = build_pool(threads)?;
         let bounded = begin.source.ends.is_some();
         metrics.set_bounds(&begin.source.positions, begin.source.ends.as_ref());
         let (readers, receiver) = source::Intake::new(settings.queue_bytes);
@@ -103,7 +108,7 @@ impl<'a> Driver<'a> {
             time: time.map(|time| EventClock::new(&time, &begin.time, bounded, now)),
             store,
             metrics,
-            pool: build_pool(threads)?,
+            pool,
             workers: Workers::new(job.operators, lanes, time_column),
             intake: Intake {
                 receiver,
@@ -335,19 +340,26 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Takes the queries apart: what the driver runs, the workers' operators, the sinks.
-fn split(queries: Vec<Query>) -> (Vec<Running>, Vec<Vec<Arc<dyn Operator>>>, Vec<Box<dyn Sink>>) {
-    let (mut running, mut operators, mut sinks) = (vec![], vec![], vec![]);
+/// Queries taken apart: what the driver runs, the workers' operators, the sinks.
+#[derive(Default)]
+struct Split {
+    running: Vec<Running>,
+    operators: Vec<Vec<Arc<dyn Operator>>>,
+    sinks: Vec<Box<dyn Sink>>,
+}
+
+fn split(queries: Vec<Query>) -> Split {
+    let mut split = Split::default();
     for query in queries {
-        running.push(Running {
+        split.running.push(Running {
             aggregate: query.aggregate,
             finish: query.finish,
             mode: query.mode,
         });
-        operators.push(query.operators);
-        sinks.push(query.sink);
+        split.operators.push(query.operators);
+        split.sinks.push(query.sink);
     }
-    (running, operators, sinks)
+    split
 }
 
 /// Brings sinks, source and state to the same epoch, and returns it with the positions to go on from.

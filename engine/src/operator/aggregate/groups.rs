@@ -204,10 +204,10 @@ impl Shard {
 impl<'a> Partitioned<'a> {
     pub(super) fn new(groups: &'a Groups) -> Self {
         let ids = ByShard::new((0..).zip(groups.table.hashes().iter().copied()));
-        let state = |accumulator: &Box<dyn Accumulator>| accumulator.state(&ids.order);
+        let accumulators = groups.accumulators.iter();
         Self {
             table: &groups.table,
-            states: groups.accumulators.iter().map(state).collect(),
+            states: accumulators.map(|accumulator| accumulator.state(&ids.order)).collect(),
             ids,
         }
     }

@@ -354,10 +354,10 @@ impl<'a> Partitioned<'a> {
         let all = sessions.all();
         let hash = |&id: &u32| (id, hashes[sessions.sessions[id as usize].key as usize]);
         let ids = ByShard::new(all.iter().map(hash));
-        let state = |accumulator: &Box<dyn Accumulator>| accumulator.state(&ids.order);
+        let accumulators = sessions.accumulators.iter();
         Self {
             sessions,
-            states: sessions.accumulators.iter().map(state).collect(),
+            states: accumulators.map(|accumulator| accumulator.state(&ids.order)).collect(),
             ids,
         }
     }

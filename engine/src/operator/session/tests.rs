@@ -14,8 +14,10 @@ const GAP: i64 = 10;
 const LATENESS: i64 = 6;
 
 type Row = (&'static str, i64);
-/// By key and bounds: the number of rows, and the sum of their times.
-type Totals = BTreeMap<(String, i64, i64), (i64, i64)>;
+/// A key and its session's bounds.
+type Session = (String, i64, i64);
+/// The number of rows, and the sum of their times.
+type Totals = BTreeMap<Session, (i64, i64)>;
 
 fn pool() -> ThreadPool {
     rayon::ThreadPoolBuilder::new()
@@ -104,7 +106,7 @@ fn emit(operator: &mut SessionAggregate, mode: OutputMode, watermark_micros: Opt
 fn naive(rows: &[Row]) -> Totals {
     let mut sorted = rows.to_vec();
     sorted.sort_unstable();
-    let mut totals: Vec<((String, i64, i64), (i64, i64))> = vec![];
+    let mut totals: Vec<(Session, (i64, i64))> = vec![];
     for (user, time) in sorted {
         match totals.last_mut() {
             Some(((of, _, end), total)) if of == user && time < *end => {

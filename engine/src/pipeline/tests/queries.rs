@@ -172,7 +172,8 @@ fn strings(world: &World) -> Vec<String> {
 fn check(worlds: &Worlds, has_dead_letters: bool) {
     let worlds = worlds.each_ref().map(|world| world.lock().expect("no panic"));
     let (mut bad, mut good): (Vec<_>, Vec<_>) = naive_lines().partition(|line| is_bad(line));
-    (bad.sort(), good.sort());
+    bad.sort();
+    good.sort();
     assert_eq!(strings(&worlds[1]), good, "every good line once");
     let expected = if has_dead_letters { bad } else { vec![] };
     assert_eq!(strings(&worlds[2]), expected, "every bad line once");
