@@ -12,6 +12,8 @@ mod data_loss;
 mod exactly_once;
 mod formats;
 mod golden;
+#[cfg(feature = "sql")]
+mod query;
 mod readme;
 mod security;
 mod tidy;

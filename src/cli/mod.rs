@@ -7,6 +7,8 @@ mod kafka;
 mod launch;
 mod parse;
 mod progress;
+#[cfg(feature = "sql")]
+mod query;
 mod replay;
 mod value;
 mod wordcount;
@@ -44,6 +46,8 @@ enum Verb {
     Replay(replay::Replay),
     Generate(generate::Generate),
     Parse(parse::Parse),
+    #[cfg(feature = "sql")]
+    Query(query::Query),
 }
 
 impl Verb {
@@ -54,6 +58,8 @@ impl Verb {
             Self::Replay(replay) => replay.run(output),
             Self::Generate(generate) => generate.run(output),
             Self::Parse(parse) => parse.run(output),
+            #[cfg(feature = "sql")]
+            Self::Query(query) => query.run(output),
         }
     }
 }

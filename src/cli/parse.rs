@@ -308,7 +308,7 @@ mod tests {
         let decoder = registry::build(&["logfmt".to_owned()], &options).expect("a format");
         let mut report = Report::new(Vec::new(), shape, &decoder.schema(), false).expect("a report");
         for lines in batches {
-            let lines: ArrayRef = Arc::new(BinaryArray::from_iter_values(lines));
+            let lines: ArrayRef = Arc::new(BinaryArray::from_iter_values(lines.iter()));
             let records = RecordBatch::try_from_iter([("value", lines)]).expect("a column");
             report.show(&*decoder, &Batch::new(records, None)).expect("rows");
         }
