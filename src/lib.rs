@@ -30,8 +30,10 @@
 //! ```
 
 pub mod cli;
+pub mod job;
 #[cfg(feature = "sql")]
 pub mod sql;
+mod units;
 pub mod wordcount;
 
 pub use {connectors, engine};

@@ -9,6 +9,9 @@
 //! --- output                                 tab-separated; of an aggregate: the groups, sorted
 //! a       1
 //! ```
+//! A case that begins with `event 5s` has an event time: its lines are a number of seconds and a word, which become the
+//! columns `time` and `word`; rows may be five seconds late. It runs in append mode, and all of its rows are put out, sorted.
+//!
 //! `UPDATE=1` rewrites the output.
 
 use std::collections::BTreeMap;
@@ -18,14 +21,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arrow::array::{AsArray, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
+
 use millstream::connectors::encode::JsonEncoder;
 use millstream::connectors::file::{FileOptions, FileSource};
 use millstream::engine::checkpoint::LocalStore;
 use millstream::engine::clock::SystemClock;
 use millstream::engine::metrics::Metrics;
 use millstream::engine::operator::registry::{self, Parsed};
-use millstream::engine::operator::{OutputMode, StatefulOperator};
-use millstream::engine::pipeline::{Job, Outcome, Query, Settings, Stop, Surroundings, run};
+use millstream::engine::operator::{Operator, OutputMode, StatefulOperator};
+use millstream::engine::pipeline::{EventTime, Job, Outcome, Query, Settings, Stop, Surroundings, run};
 use millstream::engine::sink::{Barrier, Guarantee, Recovery, Sink, Token};
 use millstream::engine::source::Source;
 use millstream::engine::{Batch, Epoch, Result};
@@ -52,6 +59,10 @@ struct TextSink {
     rows: Vec<Vec<String>>,
 }
 
+/// Takes lines apart into an event time and a word.
+#[derive(Debug)]
+struct Event(SchemaRef);
+
 impl Case {
     fn read(path: PathBuf) -> Self {
         let text = fs::read_to_string(&path).expect("a case can be read");
@@ -69,14 +80,26 @@ impl Case {
         self.operators.iter().any(|operator| operator.starts_with("aggregate"))
     }
 
+    /// Returns how late rows may be, if the case has an event time.
+    fn lateness(&self) -> Option<Duration> {
+        let seconds = self.operators.first()?.strip_prefix("event ")?.strip_suffix('s')?;
+        Some(Duration::from_secs(seconds.parse().expect("a number of seconds")))
+    }
+
     fn job(&self, input: &Path, batch_rows: usize, sink: TextSink) -> Job {
         let mut options = FileOptions::new(vec![input.to_owned()]);
         options.batch_rows_max = batch_rows;
         let source = FileSource::new(options).expect("a file that was written");
         let mut schema = source.schema();
-        let mut operators = Vec::new();
+        let mut operators: Vec<Arc<dyn Operator>> = Vec::new();
         let mut aggregate: Option<Box<dyn StatefulOperator>> = None;
-        for text in &self.operators {
+        let lateness = self.lateness();
+        if lateness.is_some() {
+            let event = Event::new();
+            schema = event.schema();
+            operators.push(Arc::new(event));
+        }
+        for text in self.operators.iter().skip(usize::from(lateness.is_some())) {
             match registry::parse(text, &schema).unwrap_or_else(|error| panic!("{}: {error}", self.path.display())) {
                 Parsed::Stateless(operator) => {
                     schema = operator.schema();
@@ -88,10 +111,20 @@ impl Case {
         let query = Query {
             operators,
             aggregate,
-            mode: OutputMode::Update,
+            mode: lateness.map_or(OutputMode::Update, |_| OutputMode::Append),
             ..Query::new(Box::new(sink))
         };
-        Job::new(Box::new(source), query)
+        let mut job = Job::new(Box::new(source), query);
+        // The event time is a column of what all queries share.
+        if let Some(lateness) = lateness {
+            job.operators = vec![job.queries[0].operators.remove(0)];
+            job.time = Some(EventTime {
+                column: "time".to_owned(),
+                lateness,
+                idle: Duration::from_secs(60),
+            });
+        }
+        job
     }
 
     /// Runs the case, resuming it as often as it stops, and returns its output.
@@ -133,7 +166,11 @@ impl Case {
     /// Stateless: all rows in order. Aggregates: the last row of each group, sorted; a group is known by its string cells.
     fn fold(&self, world: &World) -> String {
         let rows = world.values().flatten();
-        let lines: Vec<String> = if self.is_stateful() {
+        let lines: Vec<String> = if self.lateness().is_some() {
+            let mut lines: Vec<_> = rows.map(|row| row.join("\t")).collect();
+            lines.sort();
+            lines
+        } else if self.is_stateful() {
             let keys = self.operators.last().and_then(|text| text.rsplit_once(" by "));
             let keys = keys.map_or(0, |(_, keys)| {
                 keys.split(',').filter(|key| !key.trim().is_empty()).count()
@@ -144,6 +181,51 @@ impl Case {
             rows.map(|row| row.join("\t")).collect()
         };
         lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+impl Event {
+    fn new() -> Self {
+        Self(Arc::new(Schema::new(vec![
+            Field::new(
+                "time",
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                true,
+            ),
+            Field::new("word", DataType::Utf8, true),
+        ])))
+    }
+}
+
+impl Operator for Event {
+    fn describe(&self) -> String {
+        "event".to_owned()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.0.clone()
+    }
+
+    fn apply(&self, batch: Batch, _: &Metrics) -> Result<Batch> {
+        let records = batch.to_records()?;
+        let lines = records.column(0).as_binary::<i32>();
+        let line = |line| {
+            std::str::from_utf8(line)
+                .expect("a case is text")
+                .split_once(' ')
+                .expect("time and word")
+        };
+        let lines: Vec<_> = lines.iter().flatten().map(line).collect();
+        let micros = lines
+            .iter()
+            .map(|line| 1_000_000 * line.0.parse::<i64>().expect("seconds"));
+        let times = TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC");
+        let words: StringArray = lines.iter().map(|line| Some(line.1)).collect();
+        let records = RecordBatch::try_new(self.0.clone(), vec![Arc::new(times), Arc::new(words)]);
+        Ok(Batch::new(
+            records.expect("the schema's columns"),
+            batch.origin().cloned(),
+        ))
     }
 }
 
@@ -165,7 +247,7 @@ impl Sink for TextSink {
         let mut encoder = JsonEncoder::objects(&records.schema());
         for line in String::from_utf8_lossy(encoder.encode(&records)?.bytes()).lines() {
             let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).expect("JSON");
-            let cell = |field: &Arc<arrow::datatypes::Field>| object[field.name()].to_string();
+            let cell = |field: &Arc<Field>| object[field.name()].to_string();
             self.rows.push(records.schema().fields().iter().map(cell).collect());
         }
         Ok(())

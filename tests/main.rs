@@ -12,6 +12,7 @@ mod data_loss;
 mod exactly_once;
 mod formats;
 mod golden;
+mod job_files;
 #[cfg(feature = "sql")]
 mod query;
 mod readme;

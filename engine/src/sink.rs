@@ -19,6 +19,12 @@ pub trait Sink: Send {
     /// Returns what a reader of the output may rely on.
     fn guarantee(&self) -> Guarantee;
 
+    /// Returns whether the sink has a commit point of its own, as a transaction is, which can't be finished from a token
+    /// after a crash. Of a job's sinks at most one does; it commits first, and the others follow.
+    fn decides(&self) -> bool {
+        self.publishes_positions()
+    }
+
     /// Returns whether a commit also publishes the source's positions, so that the source need not.
     fn publishes_positions(&self) -> bool {
         false

@@ -1,19 +1,24 @@
 //! The command line: one file a verb. Data goes to the standard output, everything else to the standard error.
 
+mod check;
+mod completions;
 mod demo;
 mod exit;
 mod generate;
 mod kafka;
 mod launch;
+mod man;
+mod new;
 mod parse;
 mod progress;
 #[cfg(feature = "sql")]
 mod query;
 mod replay;
+mod schema;
 mod value;
 mod wordcount;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -48,6 +53,11 @@ enum Verb {
     Parse(parse::Parse),
     #[cfg(feature = "sql")]
     Query(query::Query),
+    Check(check::Check),
+    New(new::New),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Verb {
@@ -60,6 +70,11 @@ impl Verb {
             Self::Parse(parse) => parse.run(output),
             #[cfg(feature = "sql")]
             Self::Query(query) => query.run(output),
+            Self::Check(check) => check.run(output),
+            Self::New(new) => new.run(output),
+            Self::Schema(schema) => schema.run(output),
+            Self::Completions(completions) => completions.run(output),
+            Self::Man(man) => man.run(output),
         }
     }
 }
@@ -84,6 +99,13 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error).into(),
     }
+}
+
+/// Writes a text to the standard output.
+fn print(text: impl AsRef<[u8]>) -> engine::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_ref()).and_then(|()| stdout.flush());
+    written.map_err(engine::Error::io("write to", "<standard output>"))
 }
 
 fn start_log(verbose: u8, quiet: bool) {

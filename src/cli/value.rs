@@ -1,8 +1,8 @@
 //! Values of options as people write them.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
+
+pub(super) use crate::units::{bytes, count, duration, positive, rate};
 
 /// Where a word count goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,59 +10,6 @@ pub(super) enum Out {
     Console,
     Parquet(PathBuf),
     Kafka(String),
-}
-
-/// Reads `1s`, `500ms`, `2m 30s`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let bare = text.parse::<f64>().is_ok();
-    match humantime::parse_duration(text) {
-        Ok(duration) => Ok(duration),
-        Err(_) if bare && text != "0" => Err(format!("`{text}` needs a unit, as in `{text}s` or `{text}ms`")),
-        Err(_) if text == "0" => Ok(Duration::ZERO),
-        Err(error) => Err(format!("{error}; expected a duration such as 1s, 500ms or 5m")),
-    }
-}
-
-/// Reads a number of at least one.
-pub(super) fn positive(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse()
-        .map_err(|_| format!("expected a whole number, 1 or more, not `{text}`"))
-}
-
-/// Reads a number of lines.
-pub(super) fn count(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("expected a whole number such as 1000000, not `{text}`"))
-}
-
-/// Reads a number of lines a second.
-pub(super) fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| format!("expected lines a second, more than 0, not `{text}`"))
-}
-
-/// Reads `128MiB`, `1GB`, or a number of bytes.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let split = text
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let scale = match unit.trim() {
-        "" | "B" => 1,
-        "KB" | "kB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(format!("expected bytes such as 128MiB or 1GB, not `{text}`")),
-    };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("expected bytes such as 128MiB or 1GB, not `{text}`"))?;
-    number
-        .checked_mul(scale)
-        .ok_or_else(|| format!("`{text}` is too large"))
 }
 
 /// Reads `console`, `parquet:DIR` or `kafka:TOPIC`.
@@ -78,37 +25,6 @@ pub(super) fn out(text: &str) -> Result<Out, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_and_sizes_are_read_as_people_write_them() {
-        assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(
-            duration("5").expect_err("no unit"),
-            "`5` needs a unit, as in `5s` or `5ms`"
-        );
-        assert_eq!(bytes("128MiB"), Ok(128 << 20));
-        assert_eq!(bytes("12"), Ok(12));
-        for text in ["MiB", "1.5GB", "3 apples", "99999999999GiB"] {
-            bytes(text).expect_err("no size");
-        }
-    }
-
-    #[test]
-    fn numbers_that_make_no_sense_are_refused_in_plain_words() {
-        assert_eq!(positive("2").map(NonZeroUsize::get), Ok(2));
-        assert_eq!(
-            positive("0").expect_err("zero"),
-            "expected a whole number, 1 or more, not `0`"
-        );
-        assert_eq!(count("0"), Ok(0));
-        count("-1").expect_err("negative");
-        assert_eq!(rate("0.5"), Ok(0.5));
-        for text in ["0", "-1", "nan", "inf", "fast"] {
-            rate(text).expect_err("no rate");
-        }
-    }
 
     #[test]
     fn an_output_has_a_kind_and_a_place() {

@@ -134,8 +134,13 @@ impl Rows {
     pub(super) fn append(&mut self, record: &impl Record) -> Result<(), TooLarge> {
         let (key, value) = (record.key(), record.value());
         let mut size = value.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len);
-        if self.headers.is_some() {
-            record.visit_headers(|key, value| size += key.len() + value.map_or(0, <[u8]>::len));
+        if let Some(column) = &mut self.headers {
+            // librdkafka parses a record's headers each time it is asked, also when there are none: once is enough.
+            let before = column.len();
+            size += column.append(record);
+            if size > RECORD_BYTES_MAX {
+                column.truncate(before);
+            }
         }
         if size > RECORD_BYTES_MAX {
             return Err(TooLarge(size));
@@ -151,9 +156,6 @@ impl Rows {
         }
         if let Some(column) = &mut self.timestamps {
             column.append(record.timestamp());
-        }
-        if let Some(column) = &mut self.headers {
-            column.append(record);
         }
         self.rows += 1;
         self.bytes += size;
@@ -226,6 +228,19 @@ impl Bytes {
         self.ends.push(end(self.data.len()));
     }
 
+    /// Returns the number of values.
+    fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    /// Takes the values from number `values` on away.
+    fn truncate(&mut self, values: usize) {
+        self.ends.truncate(values + 1);
+        self.data
+            .truncate(usize::try_from(self.ends[values]).expect("offsets are not negative"));
+        self.valid.truncate(values);
+    }
+
     /// Takes the column's parts out, and makes room for as much again.
     fn take(&mut self) -> Self {
         // An eighth more: the next batch is seldom of the same size to the byte, and growing copies it.
@@ -293,13 +308,30 @@ impl Headers {
         }
     }
 
-    fn append(&mut self, record: &impl Record) {
+    /// Returns the number of records.
+    fn len(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    /// Appends a record's headers and returns their bytes.
+    fn append(&mut self, record: &impl Record) -> usize {
+        let mut bytes = 0;
         record.visit_headers(|key, value| {
+            bytes += key.len() + value.map_or(0, <[u8]>::len);
             // Kafka's header keys are UTF-8 by agreement only.
             self.keys.append(Some(String::from_utf8_lossy(key).as_bytes()));
             self.values.append(value);
         });
-        self.ends.push(end(self.keys.ends.len() - 1));
+        self.ends.push(end(self.keys.len()));
+        bytes
+    }
+
+    /// Takes the headers of all records from number `records` on away.
+    fn truncate(&mut self, records: usize) {
+        self.ends.truncate(records + 1);
+        let headers = usize::try_from(self.ends[records]).expect("the number of headers is not negative");
+        self.keys.truncate(headers);
+        self.values.truncate(headers);
     }
 
     fn finish(&mut self) -> ArrayRef {
@@ -459,6 +491,26 @@ mod tests {
             values.is_null(1) && values.is_valid(2),
             "a null header value differs from an empty one"
         );
+    }
+
+    #[test]
+    fn headers_can_be_taken_back() {
+        let mut headers = Headers::new();
+        let kept = Plain {
+            headers: vec![(b"a", Some(b"1"))],
+            ..Plain::default()
+        };
+        let taken_back = Plain {
+            headers: vec![(b"b", None), (b"c", Some(b"22"))],
+            ..Plain::default()
+        };
+        assert_eq!(headers.append(&kept), 2);
+        assert_eq!(headers.append(&taken_back), 4);
+        headers.truncate(1);
+        headers.append(&kept);
+        let list = headers.finish();
+        let entries = list.as_list::<i32>().values().as_struct();
+        assert_eq!((list.len(), entries.len(), entries.column(1).null_count()), (2, 2, 0));
     }
 
     #[test]

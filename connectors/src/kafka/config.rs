@@ -9,6 +9,8 @@ use std::path::Path;
 
 use engine::{Error, Result};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 
 /// Settings that Millstream owns: changing them would break what it promises.
 const OWNED: &[(&str, &str)] = &[
@@ -24,6 +26,21 @@ const OWNED: &[(&str, &str)] = &[
     ("transactional.id", "it follows from the group"),
     ("enable.idempotence", "it follows from the delivery guarantee"),
 ];
+
+/// Settings whose value is a secret. librdkafka hides a few more of its logs, such as the path of a key.
+const SECRETS: &[&str] = &[
+    "sasl.password",
+    "sasl.oauthbearer.config",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.password",
+];
+
+/// The setting that makes librdkafka load libraries as soon as it is set.
+const PLUGINS: &str = "plugin.library.paths";
 
 /// The brokers of a cluster and the settings to reach them with.
 #[derive(Clone)]
@@ -57,6 +74,16 @@ impl Connection {
             }
         }
         Ok(connection)
+    }
+
+    /// Sets a librdkafka setting.
+    ///
+    /// # Errors
+    /// When Millstream owns it.
+    pub fn set(&mut self, name: &str, value: String) -> Result<()> {
+        refuse_owned(name)?;
+        self.properties.insert(name.to_owned(), value);
+        Ok(())
     }
 
     /// Returns the brokers, for messages.
@@ -95,6 +122,39 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// Returns whether the value of a setting is a secret.
+pub fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name)
+}
+
+/// Checks that librdkafka has the setting, that Millstream does not own it, and that the value fits, if it is known.
+///
+/// # Errors
+/// When it does not. The message holds the value only if librdkafka knows the setting and refuses the value.
+pub fn check_setting(name: &str, value: Option<&str>) -> Result<()> {
+    refuse_owned(name)?;
+    if name == PLUGINS {
+        return Ok(());
+    }
+    let mut config = ClientConfig::new();
+    config.set(name, value.unwrap_or_default());
+    let unknown = || Error::Invalid(format!("librdkafka has no setting `{name}`"));
+    match config.create_native_config() {
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => Err(unknown()),
+        Err(KafkaError::ClientConfig(_, problem, ..)) if value.is_some() => {
+            Err(Error::Invalid(format!("librdkafka refuses it: {problem}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_owned(name: &str) -> Result<()> {
+    match OWNED.iter().find(|(owned, _)| *owned == name) {
+        Some((_, instead)) => Err(Error::Invalid(format!("{name} can't be set here: {instead}"))),
+        None => Ok(()),
+    }
+}
+
 fn parse_line(line: &str, at: impl Fn() -> String) -> Result<Option<(String, String)>> {
     let line = line.trim();
     if line.is_empty() || line.starts_with(['#', '!']) {
@@ -104,9 +164,7 @@ fn parse_line(line: &str, at: impl Fn() -> String) -> Result<Option<(String, Str
         return Err(Error::Invalid(format!("{}: expected `name=value`", at())));
     };
     let name = name.trim();
-    if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-        return Err(Error::Invalid(format!("{}: {name} can't be set here: {instead}", at())));
-    }
+    refuse_owned(name).map_err(|error| Error::Invalid(format!("{}: {error}", at())))?;
     let value = expand(value.trim()).map_err(|problem| Error::Invalid(format!("{}: {problem}", at())))?;
     Ok(Some((name.to_owned(), value)))
 }
@@ -161,6 +219,24 @@ mod tests {
             error.contains("offsets are committed when the output is durable"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_setting_is_checked_without_a_client() {
+        check_setting("security.protocol", Some("SASL_SSL")).expect("a protocol");
+        check_setting("sasl.password", None).expect("a secret");
+        check_setting("socket.timeout.ms", None).expect("a number that is not known yet");
+        let message = |name, value| check_setting(name, value).expect_err(name).to_string();
+        assert_eq!(
+            message("sasl.pasword", Some("canary")),
+            "librdkafka has no setting `sasl.pasword`"
+        );
+        assert_eq!(
+            message("sasl.pasword", None),
+            "librdkafka has no setting `sasl.pasword`"
+        );
+        assert!(message("security.protocol", Some("TLS")).contains("TLS"));
+        assert!(message("group.id", Some("g")).contains("group.id can't be set here"));
     }
 
     #[test]

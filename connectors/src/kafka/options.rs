@@ -83,11 +83,7 @@ impl SourceOptions {
         if self.topics.is_empty() {
             return invalid("expected at least one topic");
         }
-        if let Some(topic) = self.topics.iter().find(|topic| !is_topic_name(topic)) {
-            return Err(Error::Invalid(format!(
-                "expected a topic name of 1 to 249 letters, digits, `.`, `_` and `-`, not `{topic}`"
-            )));
-        }
+        self.topics.iter().try_for_each(|topic| check_topic(topic))?;
         if let Some(topic) = repeated(&self.topics) {
             return Err(Error::Invalid(format!("the topic {topic} is named twice")));
         }
@@ -360,7 +356,11 @@ fn parse_offsets(text: &str) -> Option<PartitionOffsets> {
     Some(offsets)
 }
 
-fn check_times(from: &Start, to: Option<&End>) -> Result<()> {
+/// Checks that a job does not end before it starts, as far as can be told without asking the cluster.
+///
+/// # Errors
+/// When it does.
+pub fn check_times(from: &Start, to: Option<&End>) -> Result<()> {
     let (from, to) = match (from, to) {
         (Start::Time(from), Some(End::Time(to))) if from > to => (display_time(*from), display_time(*to)),
         (Start::Ago(from), Some(End::Ago(to))) if from < to => (format!("{from:?} ago"), format!("{to:?} ago")),
@@ -377,9 +377,18 @@ fn display_time(milliseconds: i64) -> String {
     )
 }
 
-fn is_topic_name(name: &str) -> bool {
+/// Checks the name of a topic.
+///
+/// # Errors
+/// When Kafka has no topics of such a name.
+pub fn check_topic(name: &str) -> Result<()> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=249).contains(&name.len()) && name.bytes().all(legal)
+    match (1..=249).contains(&name.len()) && name.bytes().all(legal) {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!(
+            "expected a topic name of 1 to 249 letters, digits, `.`, `_` and `-`, not `{name}`"
+        ))),
+    }
 }
 
 fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {

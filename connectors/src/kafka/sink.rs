@@ -14,6 +14,8 @@
 //! The broker ends a transaction after `transaction.timeout.ms` (60 s unless the properties file says otherwise), so the
 //! checkpoint interval must be shorter. A record that is not delivered after five sixths of that fails the epoch.
 //!
+//! Further topics of a job take part in the same transaction: see [`KafkaSink::fellow`].
+//!
 //! With [`Delivery::AtLeastOnce`] records are visible at once; a crash may repeat those since the last checkpoint.
 //!
 //! Records without a key keep the order of their partition: rows that were read from partition P of a topic go to
@@ -33,15 +35,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::config::Connection;
-
+use super::fellow::Shared;
+pub use super::fellow::{FellowOptions, FellowSink};
 use super::ffi::drop_within;
 use super::health::{Context, Health};
 use super::marks::{self, Committed, Mark};
-use super::payload::Payload;
+use super::outgoing::{Outgoing, describe};
 use super::producer::{COORDINATOR_TIME, Producer, TRANSACTION_TIMEOUT_MS, invalid_settings};
-
-/// Rows between two looks at the delivery reports.
-const SERVE_ROWS: usize = 1024;
 
 /// What a failure before the commit means.
 const EPOCH_LOST: &str = "the epoch was given up, and a restart does it again";
@@ -92,14 +92,15 @@ pub enum Delivery {
 /// Writes batches to a Kafka topic.
 pub struct KafkaSink {
     options: SinkOptions,
-    key: Payload,
-    value: Payload,
+    outgoing: Outgoing,
+    /// For those that take part in the transactions.
+    shared: Shared,
     running: Option<Running>,
 }
 
 /// What a sink has after `recover`.
 struct Running {
-    producer: Producer,
+    producer: Arc<Producer>,
     /// The number of partitions of the output topic at the start.
     partitions: i32,
     job: String,
@@ -135,16 +136,35 @@ impl KafkaSink {
     /// # Errors
     /// When a column of the key or the value does not exist, or can't be one.
     pub fn new(options: SinkOptions) -> Result<Self> {
-        let value = match &options.value {
-            ValueFormat::Json => Payload::all(&options.schema),
-            ValueFormat::Column(name) => Payload::column(&options.schema, name)?,
-        };
-        Ok(Self {
-            key: Payload::key(&options.schema, &options.key)?,
+        let SinkOptions {
+            topic,
+            key,
             value,
+            source_topics,
+            schema,
+            ..
+        } = &options;
+        Ok(Self {
+            outgoing: Outgoing::new(topic, key, value, schema, !source_topics.is_empty())?,
             options,
+            shared: Shared::default(),
             running: None,
         })
+    }
+
+    /// Returns a sink for one more topic of the job, whose records are part of this sink's transactions.
+    ///
+    /// # Errors
+    /// When a column of the key or the value does not exist, or can't be one; when this sink has no transactions (a sink
+    /// of its own serves then).
+    pub fn fellow(&self, options: FellowOptions) -> Result<FellowSink> {
+        if !self.is_transactional() {
+            return Err(Error::Invalid(format!(
+                "the topic `{}` is written at least once: there is no transaction to share",
+                self.options.topic
+            )));
+        }
+        FellowSink::new(options, self.shared.clone(), !self.options.source_topics.is_empty())
     }
 
     fn is_transactional(&self) -> bool {
@@ -155,8 +175,10 @@ impl KafkaSink {
         let transactional_id = format!("millstream-{}", self.options.group);
         let transactional_id = self.is_transactional().then_some(transactional_id);
         let producer = Producer::new(&self.options.connection, &self.options.topic, transactional_id)?;
+        let producer = Arc::new(producer);
+        self.shared.set(Arc::clone(&producer));
         Ok(Running {
-            partitions: producer.partitions()?,
+            partitions: producer.partitions(&self.options.topic)?,
             producer,
             job: job.to_owned(),
             group: None,
@@ -255,21 +277,7 @@ impl KafkaSink {
         if self.options.delivery == Delivery::ExactlyOnce {
             running.producer.begin()?;
         }
-        let records = batch.to_records()?;
-        let keys = self.key.encode(&records)?;
-        let values = self.value.encode(&records)?;
-        let keeps_order = self.options.key.is_empty() && !self.options.source_topics.is_empty();
-        let partition = match batch.origin() {
-            Some(origin) if keeps_order => Some(origin.partition.index.rem_euclid(running.partitions)),
-            _ => None,
-        };
-        for row in 0..records.num_rows() {
-            running.producer.send(keys.get(row), values.get(row), partition)?;
-            if row % SERVE_ROWS == SERVE_ROWS - 1 {
-                running.producer.serve()?;
-            }
-        }
-        running.producer.serve()
+        self.outgoing.send(&running.producer, running.partitions, batch)
     }
 
     fn prepare_epoch(&mut self, barrier: &Barrier<'_>) -> Result<Token> {
@@ -344,16 +352,15 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     fn describe(&self) -> String {
-        let options = &self.options;
-        let value = match &options.value {
-            ValueFormat::Json => "json".to_owned(),
-            ValueFormat::Column(name) => format!("column {name}"),
-        };
-        let key = options.key.join(", ");
         let SinkOptions {
-            topic, group, delivery, ..
-        } = options;
-        format!("kafka topic {topic}, group {group}, key ({key}), value {value}, {delivery:?}")
+            topic,
+            key,
+            value,
+            group,
+            delivery,
+            ..
+        } = &self.options;
+        format!("{}, group {group}, {delivery:?}", describe(topic, key, value))
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -365,6 +372,10 @@ impl Sink for KafkaSink {
 
     fn publishes_positions(&self) -> bool {
         self.is_transactional() && !self.options.source_topics.is_empty()
+    }
+
+    fn decides(&self) -> bool {
+        self.is_transactional()
     }
 
     fn recover(&mut self, recovery: &Recovery<'_>) -> Result<Option<Epoch>> {
@@ -404,7 +415,8 @@ impl Sink for KafkaSink {
     }
 
     fn close(&mut self) -> Result<()> {
-        let Some(mut running) = self.running.take() else {
+        self.shared.take();
+        let Some(running) = self.running.take() else {
             return Ok(());
         };
         running.producer.abort();
@@ -413,15 +425,22 @@ impl Sink for KafkaSink {
         } else {
             running.producer.flush()
         };
-        running.producer.close();
+        if let Some(producer) = Arc::into_inner(running.producer) {
+            producer.close();
+        }
         flushed
     }
 }
 
 impl Drop for KafkaSink {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.producer.close();
+        self.shared.take();
+        if let Some(producer) = self
+            .running
+            .take()
+            .and_then(|running| Arc::into_inner(running.producer))
+        {
+            producer.close();
         }
     }
 }

@@ -7,7 +7,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Int64Array, PrimitiveArray};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
 
 use super::sum::widen;
 use super::{Accumulator, each_valid, places};
@@ -36,6 +37,8 @@ pub(super) fn accumulator(argument: &DataType) -> Box<dyn Accumulator> {
 trait Summed: ArrowPrimitiveType + Debug {
     fn add(sum: Self::Native, value: Self::Native) -> Option<Self::Native>;
     fn divide(sum: Self::Native, count: i64) -> f64;
+    /// Returns the values as numbers of this type; that of a null is any.
+    fn numbers(values: &ArrayRef) -> Result<ScalarBuffer<Self::Native>>;
     fn sum_type() -> DataType;
 }
 
@@ -47,6 +50,11 @@ impl Summed for Float64Type {
     #[expect(clippy::cast_precision_loss, reason = "a count beyond 2^53 rows is out of reach")]
     fn divide(sum: f64, count: i64) -> f64 {
         sum / count as f64
+    }
+
+    fn numbers(values: &ArrayRef) -> Result<ScalarBuffer<f64>> {
+        let floats = widen(values, &DataType::Float64)?;
+        Ok(floats.as_primitive::<Float64Type>().values().clone())
     }
 
     fn sum_type() -> DataType {
@@ -65,6 +73,16 @@ impl Summed for Decimal128Type {
     )]
     fn divide(sum: i128, count: i64) -> f64 {
         sum as f64 / count as f64
+    }
+
+    fn numbers(values: &ArrayRef) -> Result<ScalarBuffer<i128>> {
+        // Not by a cast to decimals, which checks every value against their precision.
+        if let Some(values) = values.as_primitive_opt::<UInt64Type>() {
+            return Ok(values.values().iter().copied().map(i128::from).collect());
+        }
+        let integers = widen(values, &DataType::Int64)?;
+        let integers = integers.as_primitive::<Int64Type>().values();
+        Ok(integers.iter().copied().map(i128::from).collect())
     }
 
     fn sum_type() -> DataType {
@@ -114,10 +132,9 @@ fn check_range(is_in_range: bool) -> Result<()> {
 impl<T: Summed> Accumulator for Average<T> {
     fn update(&mut self, arguments: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {
         self.grow(total);
-        let values = widen(&arguments[0], &T::sum_type())?;
-        let numbers = values.as_primitive::<T>().values();
+        let numbers = T::numbers(&arguments[0])?;
         let mut is_in_range = true;
-        each_valid(&values, |row| {
+        each_valid(&arguments[0], |row| {
             is_in_range &= self.add(groups[row] as usize, numbers[row], 1)
         });
         check_range(is_in_range)

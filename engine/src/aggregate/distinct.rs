@@ -95,3 +95,28 @@ impl Accumulator for CountDistinct {
         self.pairs.is_full()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_groups_with_many_values_fill_a_partial() {
+        let mut distinct = CountDistinct::new(&DataType::Int64);
+        let mut rows = 0;
+        while !distinct.is_full() {
+            let values: ArrayRef = Arc::new((rows..rows + 8192).collect::<Int64Array>());
+            distinct.update(&[values], &[1; 8192], 2).expect("numbers");
+            rows += 8192;
+        }
+        assert_eq!(rows, 1 << 18);
+        assert_eq!(
+            &distinct.evaluate(&[0, 1]),
+            &(Arc::new(Int64Array::from(vec![0, rows])) as ArrayRef)
+        );
+        distinct.reset(&[1], 2);
+        assert_eq!((distinct.held, distinct.pairs.len()), (0, 0));
+        distinct.clear();
+        assert!(!distinct.is_full());
+    }
+}

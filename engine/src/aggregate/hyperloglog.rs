@@ -151,7 +151,6 @@ fn rank(hash: u64, precision: u32) -> u8 {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "25 bits")]
 fn sparse(hash: u64) -> u32 {
     let place = (hash >> (64 - SPARSE_PRECISION)) as u32;
     place << RANK_BITS | u32::from(rank(hash, SPARSE_PRECISION))

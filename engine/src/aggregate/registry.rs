@@ -20,8 +20,8 @@ pub struct Entry {
     pub needs_parameters: bool,
     /// What it gives, in one line.
     pub summary: &'static str,
-    /// The function; parameters stand for their defaults.
-    pub(super) kind: AggregateKind,
+    /// The function, with parameters that stand for those of a call: its types do not depend on them.
+    pub kind: AggregateKind,
 }
 
 const NUMBER: &str = "a column of integers or floats";

@@ -5,12 +5,12 @@
 //! rows have that, the least or greatest value. So the result does not depend on the order in which rows arrive.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
-use std::sync::Arc;
 
 use super::extreme::Side;
 use super::values::check_held;
@@ -82,7 +82,7 @@ impl Accumulator for RowExtreme {
                 kept.extend_from_slice(row);
             }
         }
-        check_held("an aggregate", self.held)
+        check_held("min, max, first or last", self.held)
     }
 
     fn merge(&mut self, state: &[ArrayRef], groups: &[u32], total: usize) -> Result<()> {

@@ -1,9 +1,10 @@
 //! Counts of items by group, and their state: a list of items and a list of counts a group.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Int64Type};
-use std::sync::Arc;
 
 use super::pairs::Pairs;
 use super::places;

@@ -24,7 +24,7 @@ use crate::error::Result;
 /// Counters of a group, at least. One takes about 50 bytes and its value's.
 const COUNTERS_MIN: usize = 1024;
 
-/// Counters for each value that is asked for: a value with 1/16 of the k-th part of all rows is never missed.
+/// Counters for each value that is asked for: a value that has more than a 16k-th of all rows is never missed.
 const COUNTERS_A_VALUE: usize = 16;
 
 /// Values without a counter that are kept until all values are interned anew.

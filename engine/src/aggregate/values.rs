@@ -113,3 +113,38 @@ pub(super) fn check_held(function: &str, bytes: usize) -> Result<()> {
 fn codec(data_type: &DataType) -> Result<KeyCodec> {
     KeyCodec::new(&[Arc::new(Field::new("value", data_type.clone(), true))])
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn values_are_interned_once_and_nulls_known() {
+        let mut values = Values::new(&DataType::Utf8);
+        let mut ids = vec![];
+        for (strings, expected) in [
+            (vec![Some("a"), None, Some(""), Some("a")], [0, 2, 1, 0]),
+            (vec![Some("ccc"), Some(""), None, Some("a")], [3, 1, 2, 0]),
+        ] {
+            let array: ArrayRef = Arc::new(StringArray::from(strings));
+            values.intern(&array, &mut ids).expect("strings");
+            assert_eq!(ids, expected);
+            assert_eq!(&values.array(&ids), &array);
+        }
+        let known: Vec<_> = (0..4).map(|id| (values.length(id), values.is_null(id))).collect();
+        assert_eq!(known, [(1, false), (0, false), (0, true), (3, false)]);
+        assert_eq!(values.array(&[3]).as_string::<i32>().value(0), "ccc");
+        assert_eq!(values.encoded(&[1, 3]), BinaryArray::from_vec(vec![b"", b"ccc"]));
+        values.clear();
+        assert_eq!(values.len(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound_that_the_error_names() {
+        check_held("top_k", HELD_BYTES_MAX).expect("it fits");
+        let error = check_held("top_k", HELD_BYTES_MAX + 1).expect_err("one byte too many");
+        assert!(error.to_string().starts_with("top_k keeps 1073741825 bytes"), "{error}");
+    }
+}

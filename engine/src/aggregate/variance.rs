@@ -3,6 +3,7 @@
 //! A row is taken in as Welford does it ("Note on a method for calculating corrected sums of squares and products", 1962),
 //! and two states are put together by the formula of Chan, Golub and LeVeque ("Updating formulae and a pairwise algorithm
 //! for computing sample variances", 1979): neither subtracts large sums of squares from each other.
+//! As with `sum` of floats, the last digits depend on the order of the rows.
 
 use std::sync::Arc;
 

@@ -176,8 +176,8 @@ fn wrong_type(field: &FieldRef, found: &DataType) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Int32Array, TimestampMicrosecondArray};
-    use arrow::datatypes::Field;
+    use arrow::array::{BooleanArray, DictionaryArray, Int32Array, TimestampMicrosecondArray};
+    use arrow::datatypes::{Field, Int8Type};
 
     use super::*;
 
@@ -211,7 +211,7 @@ mod tests {
                 Some("a"),
                 None,
             ]))],
-            &[0, 1, 2, 0, 1],
+            &[0, 2, 1, 0, 2],
         );
         check(
             vec![Arc::new(Int32Array::from(vec![Some(1), None, Some(-1), Some(1), None]))],
@@ -236,5 +236,13 @@ mod tests {
         let hosts = StringArray::from(vec!["ab", "a", "ab", "a"]);
         let codes = StringArray::from(vec!["c", "bc", "c", "bd"]);
         check(vec![Arc::new(hosts), Arc::new(codes)], &[0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn a_dictionary_is_unpacked_to_its_entries() {
+        let words: DictionaryArray<Int8Type> = [Some("b"), None, Some("a"), Some("b")].into_iter().collect();
+        let unpacked = unpacked(Arc::new(words)).expect("strings");
+        let expected = StringArray::from(vec![Some("b"), None, Some("a"), Some("b")]);
+        assert_eq!(unpacked.as_string(), &expected);
     }
 }

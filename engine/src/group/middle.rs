@@ -55,35 +55,29 @@ impl MiddleKey {
         length: 0,
     };
 
-    /// Returns the key `text[start..end]` and its hash, which is that of `hash_bytes`.
+    /// Returns the key `text[start..end]`.
     ///
     /// # Panics
     /// When the span is out of range or of another length.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "31 bytes at most")]
-    pub(super) fn load(text: &[u8], start: usize, end: usize, seed: Seed) -> (Self, u64) {
+    pub(super) fn load(text: &[u8], start: usize, end: usize) -> Self {
         let length = end - start;
         debug_assert!((MIDDLE_MIN..=MIDDLE_MAX).contains(&length), "{length} bytes");
         let block = |at: usize| *text[at..].first_chunk().expect("the key has 16 bytes from here");
         let (first, last) = (block(start), block(end - 16));
-        let key = Self {
+        Self {
             first,
             last,
             length: length as u32,
-        };
-        (key, key.hash(seed))
+        }
     }
 
+    /// Returns the key's hash, which is that of `hash_bytes`.
     #[inline]
-    fn hash(self, seed: Seed) -> u64 {
+    pub(super) fn hash(self, seed: Seed) -> u64 {
         let (first, last) = (u128::from_le_bytes(self.first), u128::from_le_bytes(self.last));
         hash_pair(first, last, self.length as usize, seed)
-    }
-
-    /// Returns whether this is no key of the class.
-    #[inline]
-    pub(super) fn is_none(self) -> bool {
-        self.length == 0
     }
 }
 

@@ -1,12 +1,16 @@
 //! Operators: what happens to batches between the source and the sink. One operator a file.
 
 pub mod aggregate;
+mod calls;
+pub mod deduplicate;
 pub mod expression;
 pub mod filter;
 pub mod hop;
 mod journal;
 pub mod project;
 pub mod registry;
+pub mod session;
+mod shards;
 pub mod sort;
 mod span;
 pub mod text;
@@ -48,9 +52,17 @@ pub trait StatefulOperator: Send + fmt::Debug {
     /// Returns the columns of the batches it emits.
     fn schema(&self) -> SchemaRef;
 
-    /// Returns whether its groups belong to windows of the event time, which end: only such an operator can append.
+    /// Returns whether its groups belong to windows of the event time, which end.
     fn is_windowed(&self) -> bool {
         false
+    }
+
+    /// Returns why it can't put its rows out in this mode, if it can't, and what would help.
+    fn refusal(&self, mode: OutputMode) -> Option<&'static str> {
+        let is_final = mode != OutputMode::Append || self.is_windowed();
+        (!is_final).then_some(
+            "a group must be final to be appended: group by a window of the event time, or use mode update or complete",
+        )
     }
 
     /// Returns a partial for one worker, empty.

@@ -15,9 +15,11 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array,
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::aggregate::{AggregateCall, HashAggregate};
+use super::deduplicate::Deduplicate;
 use super::expression::{Comparison, Connective, ExpressionRef, column, column_index, compare, literal, logic};
 use super::filter::Filter;
 use super::project::Project;
+use super::session::SessionAggregate;
 use super::span::Micros;
 use super::text::Text;
 use super::tokenize::Tokenize;
@@ -85,6 +87,18 @@ pub const ENTRIES: &[Entry] = &[
         summary: "groups with aggregate functions",
         build: Build::Stateful(aggregate),
     },
+    Entry {
+        name: "sessions",
+        usage: "FUNCTION(COLUMN, ...) AS NAME, ... by COLUMN, ... with gap SPAN of COLUMN",
+        summary: "the rows of each key that follow each other within a gap, with aggregate functions",
+        build: Build::Stateful(sessions),
+    },
+    Entry {
+        name: "deduplicate",
+        usage: "COLUMN, ... by time COLUMN",
+        summary: "the first row of each key, as long as the watermark may bring another",
+        build: Build::Stateful(deduplicate),
+    },
 ];
 
 /// Returns the operator that `text` describes, over batches of `schema`.
@@ -143,17 +157,11 @@ fn tokenize(arguments: &str, schema: &SchemaRef) -> Result<Arc<dyn Operator>> {
 }
 
 fn aggregate(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOperator>> {
-    // Without keys the description ends in `by`, for one group of all rows.
-    let arguments = format!("{arguments} ");
-    let (calls, keys) = arguments
-        .rsplit_once(" by ")
-        .ok_or_else(|| Error::Invalid("`by` is missing".to_owned()))?;
-    let (keys, window) = match keys.split_once(" closing ") {
-        Some((keys, window)) => (keys, Some(window)),
-        None => (keys, None),
+    let (arguments, window) = match arguments.rsplit_once(" closing ") {
+        Some((arguments, window)) => (arguments, Some(window)),
+        None => (arguments, None),
     };
-    let keys: Vec<_> = keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
-    let calls = items(calls).into_iter().map(call).collect::<Result<Vec<_>>>()?;
+    let (calls, keys) = calls_by_keys(arguments)?;
     let aggregate = HashAggregate::new(&keys, &calls, schema)?;
     let Some(window) = window else {
         return Ok(Box::new(aggregate));
@@ -163,6 +171,42 @@ fn aggregate(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOper
         .ok_or_else(|| Error::Invalid("`after` is missing".to_owned()))?;
     let size: Micros = size.trim().parse()?;
     Ok(Box::new(aggregate.with_window(key.trim(), size.0)?))
+}
+
+fn sessions(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOperator>> {
+    let missing = |word: &str| Error::Invalid(format!("`{word}` is missing"));
+    let (arguments, gap) = arguments.rsplit_once(" with gap ").ok_or_else(|| missing("with gap"))?;
+    let (gap, time) = gap.split_once(" of ").ok_or_else(|| missing("of"))?;
+    let gap: Micros = gap.trim().parse()?;
+    let (calls, keys) = calls_by_keys(arguments)?;
+    Ok(Box::new(SessionAggregate::new(
+        &keys,
+        time.trim(),
+        gap.0,
+        &calls,
+        schema,
+    )?))
+}
+
+fn deduplicate(arguments: &str, schema: &SchemaRef) -> Result<Box<dyn StatefulOperator>> {
+    let (keys, time) = arguments
+        .rsplit_once(" by time ")
+        .ok_or_else(|| Error::Invalid("`by time` is missing".to_owned()))?;
+    let keys: Vec<_> = keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    Ok(Box::new(Deduplicate::new(&keys, time.trim(), schema)?))
+}
+
+/// Reads `CALLS by KEYS`; without keys the text ends in `by`, for one group of all rows.
+fn calls_by_keys(text: &str) -> Result<(Vec<AggregateCall>, Vec<&str>)> {
+    let (calls, keys) = match text.trim().strip_suffix(" by") {
+        Some(calls) => (calls, ""),
+        None => text
+            .rsplit_once(" by ")
+            .ok_or_else(|| Error::Invalid("`by` is missing".to_owned()))?,
+    };
+    let calls = items(calls).into_iter().map(call).collect::<Result<_>>()?;
+    let keys = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
+    Ok((calls, keys.collect()))
 }
 
 fn call(text: &str) -> Result<AggregateCall> {
@@ -297,6 +341,9 @@ mod tests {
             "aggregate count(*) AS count, avg(seconds) AS mean by line, status",
             "aggregate max(line) AS last by ",
             "aggregate max(line) AS last by status, minute closing 60s after minute",
+            "sessions count(*) AS rows, max(line) AS last by status with gap 30s of minute",
+            "deduplicate line, status by time minute",
+            "sessions count(*) AS rows by  with gap 250ms of minute",
             "aggregate first(line, seconds) AS first, approx_quantile(seconds, 0.99) AS p99 by status",
             "aggregate string_agg(line, ', by '' AS ', 1000) AS lines, top_k(line, 3) AS top by status",
         ] {

@@ -117,7 +117,7 @@ impl Job {
     /// A sink whose commit is the commit point of the epoch decides alone which epoch happened.
     fn check_sinks(&self) -> Result<()> {
         let sinks = self.queries.iter().map(|query| &query.sink).chain(&self.dead_letters);
-        let mut deciders = sinks.filter(|sink| sink.publishes_positions());
+        let mut deciders = sinks.filter(|sink| sink.decides());
         match (deciders.next(), deciders.next()) {
             (Some(first), Some(second)) => Err(Error::Invalid(format!(
                 "two outputs would each decide whether an epoch happened: `{}` and `{}`; at most one exactly-once output \
@@ -180,20 +180,19 @@ impl Query {
         let Some(aggregate) = &self.aggregate else {
             return Ok(());
         };
-        if self.mode != OutputMode::Append {
+        let no_time = "windows close by the event time, and the source has none: give it an event time, or use mode update \
+                       or complete";
+        let is_timeless = self.mode == OutputMode::Append && !has_time;
+        let Some(problem) = aggregate.refusal(self.mode).or(is_timeless.then_some(no_time)) else {
             return Ok(());
-        }
-        let problem = match (aggregate.is_windowed(), has_time) {
-            (true, true) => return Ok(()),
-            (false, _) => "a group must be final to be appended: group by a window of the event time",
-            (true, false) => "windows close by the event time, and the source has none: give it an event time",
         };
         let name = match self.name.as_str() {
             "" => String::new(),
             name => format!("query `{name}`: "),
         };
         Err(Error::Invalid(format!(
-            "{name}mode append is not possible: {problem}, or use mode update or complete"
+            "{name}mode {} is not possible: {problem}",
+            self.mode
         )))
     }
 

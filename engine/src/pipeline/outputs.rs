@@ -1,7 +1,6 @@
 //! All sinks of a job as one: an epoch appears in every one of them, or in none.
 //!
-//! At most one sink decides by a commit point of its own whether an epoch happened (a Kafka transaction, which publishes the
-//! source's positions too). It commits first, and the others, which can always finish a commit from their tokens, after
+//! At most one sink decides by a commit point of its own whether an epoch happened (a Kafka transaction). It commits first, and the others, which can always finish a commit from their tokens, after
 //! it; it recovers first, and the others follow its answer:
 //!
 //! ```text
@@ -29,7 +28,7 @@ impl Outputs {
     /// Returns the sinks as one.
     pub(super) fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
         let mut order: Vec<_> = (0..sinks.len()).collect();
-        order.sort_by_key(|&index| !sinks[index].publishes_positions());
+        order.sort_by_key(|&index| !sinks[index].decides());
         Self { sinks, order }
     }
 

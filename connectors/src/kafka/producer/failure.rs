@@ -19,6 +19,14 @@ pub(super) struct Failures {
 }
 
 impl Failures {
+    /// Returns the same for another topic.
+    pub(super) fn of_topic(&self, topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Returns the error for a failed act: what happened, and what to do where that is known.
     pub(super) fn failed(&self, act: &str, code: Code, text: &str) -> Error {
         if is_fenced(code)

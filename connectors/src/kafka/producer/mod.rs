@@ -6,6 +6,7 @@
 mod failure;
 mod reports;
 
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
 ];
 
-/// A producer for one topic.
+/// A producer for one topic, and for others that take part in its transactions.
 pub(super) struct Producer {
     client: BaseProducer<Reports>,
     reports: Reports,
@@ -88,7 +89,18 @@ pub(super) struct Producer {
 /// What makes a producer transactional.
 struct Transaction {
     timeout: Duration,
-    begun: Option<Instant>,
+    /// When the open transaction was begun.
+    begun: Mutex<Option<Instant>>,
+}
+
+impl Transaction {
+    fn begun(&self) -> Option<Instant> {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_begun(&self, begun: Option<Instant>) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begun;
+    }
 }
 
 impl Producer {
@@ -109,7 +121,7 @@ impl Producer {
             reports,
             transaction: transactional_id.is_some().then(|| Transaction {
                 timeout: Duration::from_millis(timeout_ms.unwrap_or(TRANSACTION_TIMEOUT_MS)),
-                begun: None,
+                begun: Mutex::new(None),
             }),
             failures: Failures {
                 brokers: connection.brokers().to_owned(),
@@ -124,27 +136,23 @@ impl Producer {
         &self.failures.topic
     }
 
-    /// Returns the number of the topic's partitions. Waits for its creation: brokers that create topics on their own do
+    /// Returns the number of partitions of `topic`. Waits for its creation: brokers that create topics on their own do
     /// it when they are first asked.
     ///
     /// # Errors
     /// When the brokers can't be reached or refuse us, or there is no such topic.
-    pub(super) fn partitions(&self) -> Result<i32> {
+    pub(super) fn partitions(&self, topic: &str) -> Result<i32> {
         let deadline = Instant::now() + CONNECT_TIME;
         let mut creation_deadline = None;
         loop {
-            let code = match self
-                .client
-                .client()
-                .fetch_metadata(Some(&self.failures.topic), CALL_TIME)
-            {
-                Ok(metadata) => match count_partitions(&metadata, &self.failures.topic) {
+            let code = match self.client.client().fetch_metadata(Some(topic), CALL_TIME) {
+                Ok(metadata) => match count_partitions(&metadata, topic) {
                     Ok(count) => return Ok(count),
                     Err(code) if !is_absent(code) => return Err(self.failure("look up the topic", code, "")),
                     Err(code) => {
                         let deadline = *creation_deadline.get_or_insert_with(|| Instant::now() + CREATION_TIME);
                         if Instant::now() > deadline {
-                            return Err(self.failures.absent());
+                            return Err(self.failures.of_topic(topic).absent());
                         }
                         code
                     }
@@ -170,15 +178,15 @@ impl Producer {
     ///
     /// # Errors
     /// When this producer was fenced.
-    pub(super) fn begin(&mut self) -> Result<()> {
+    pub(super) fn begin(&self) -> Result<()> {
         if self.in_transaction() {
             return Ok(());
         }
         self.client
             .begin_transaction()
             .map_err(|error| self.transaction_failure("begin a transaction", &error))?;
-        if let Some(transaction) = &mut self.transaction {
-            transaction.begun = Some(Instant::now());
+        if let Some(transaction) = &self.transaction {
+            transaction.set_begun(Some(Instant::now()));
         }
         Ok(())
     }
@@ -187,15 +195,21 @@ impl Producer {
     pub(super) fn in_transaction(&self) -> bool {
         self.transaction
             .as_ref()
-            .is_some_and(|transaction| transaction.begun.is_some())
+            .is_some_and(|transaction| transaction.begun().is_some())
     }
 
-    /// Puts a record in the queue; waits while the queue is full.
+    /// Puts a record for `topic` in the queue; waits while the queue is full.
     ///
     /// # Errors
     /// When the record is too large, or an earlier one was not delivered.
-    pub(super) fn send(&self, key: Option<&[u8]>, value: Option<&[u8]>, partition: Option<i32>) -> Result<()> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.failures.topic);
+    pub(super) fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        partition: Option<i32>,
+    ) -> Result<()> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic);
         record.key = key;
         record.payload = value;
         record.partition = partition;
@@ -206,9 +220,11 @@ impl Producer {
             };
             match error.rdkafka_error_code().unwrap_or(Code::Fail) {
                 // An empty queue that has no room never will.
-                Code::QueueFull if self.client.in_flight_count() == 0 => return Err(self.failures.too_large(bytes)),
+                Code::QueueFull if self.client.in_flight_count() == 0 => {
+                    return Err(self.failures.of_topic(topic).too_large(bytes));
+                }
                 Code::QueueFull => self.client.poll(SERVE_TIME),
-                Code::MessageSizeTooLarge => return Err(self.failures.too_large(bytes)),
+                Code::MessageSizeTooLarge => return Err(self.failures.of_topic(topic).too_large(bytes)),
                 code => return Err(self.failure("send a record", code, "")),
             }
             self.check_delivered()?;
@@ -251,18 +267,18 @@ impl Producer {
     ///
     /// # Errors
     /// When the coordinator can't be reached or refuses, or this producer was fenced.
-    pub(super) fn commit(&mut self) -> Result<()> {
+    pub(super) fn commit(&self) -> Result<()> {
         self.retried("commit the transaction", RETRY_TIME, |client| {
             client.commit_transaction(RETRY_TIME)
         })?;
-        if let Some(transaction) = &mut self.transaction {
-            transaction.begun = None;
+        if let Some(transaction) = &self.transaction {
+            transaction.set_begun(None);
         }
         Ok(())
     }
 
     /// Gives up the open transaction, if there is one, as far as that succeeds in a bounded time.
-    pub(super) fn abort(&mut self) {
+    pub(super) fn abort(&self) {
         if !self.in_transaction() {
             return;
         }
@@ -278,8 +294,8 @@ impl Producer {
         if let Ok(Err(error)) = aborted {
             tracing::debug!(%error, "the transaction was not aborted; the next start does it");
         }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.begun = None;
+        if let Some(transaction) = &self.transaction {
+            transaction.set_begun(None);
         }
     }
 
@@ -365,7 +381,7 @@ impl Producer {
         if let Some(transaction) = &self.transaction
             && is_fenced(code)
             && transaction
-                .begun
+                .begun()
                 .is_some_and(|begun| begun.elapsed() >= transaction.timeout)
         {
             return self.failures.timed_out(transaction.timeout);
@@ -439,7 +455,7 @@ mod tests {
         let mut producer = producer(Some("millstream-g"));
         let transaction = producer.transaction.as_mut().expect("transactional");
         transaction.timeout = Duration::ZERO;
-        transaction.begun = Some(Instant::now());
+        transaction.set_begun(Some(Instant::now()));
         let error = producer.failure("commit the transaction", Code::InvalidProducerEpoch, "");
         producer.transaction = None;
         assert!(
@@ -453,7 +469,7 @@ mod tests {
         let producer = producer(None);
         let record = vec![0; 33_554_433];
         let error = producer
-            .send(None, Some(&record), None)
+            .send("out", None, Some(&record), None)
             .expect_err("too large")
             .to_string();
         assert!(

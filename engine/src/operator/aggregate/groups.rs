@@ -9,13 +9,10 @@ use crate::batch::Column;
 use crate::error::Result;
 use crate::group::bytes::BytesTable;
 use crate::kernel::hash::Seed;
+use crate::operator::calls::merge_range;
 use crate::operator::journal::Journal;
+use crate::operator::shards::ByShard;
 use crate::operator::{EmitContext, Extent, OutputMode};
-
-/// The number of state shards: a constant of the checkpoint format, whatever the threads and partitions. 64 keeps the
-/// merge of a few workers balanced; it is the number of high hash bits that choose the shard, to the power of two.
-pub const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 6;
 
 /// The groups of one shard, or of one worker.
 #[derive(Debug)]
@@ -40,9 +37,7 @@ pub(super) struct Shard {
 /// A partial's groups in the order of their shards.
 pub(super) struct Partitioned<'a> {
     table: &'a BytesTable,
-    /// All ids; those of shard `s` are `order[bounds[s]..bounds[s + 1]]`.
-    order: Vec<u32>,
-    bounds: Vec<usize>,
+    ids: ByShard,
     /// By function: its state columns, rows as in `order`.
     states: Vec<Vec<ArrayRef>>,
 }
@@ -51,7 +46,7 @@ impl Groups {
     pub(super) fn new(plan: &Plan, seed: Seed) -> Self {
         Self {
             table: plan.codec.table(seed),
-            accumulators: plan.calls.iter().map(|(function, _)| function.accumulator()).collect(),
+            accumulators: plan.calls.accumulators(),
             ids: Vec::new(),
         }
     }
@@ -67,40 +62,26 @@ impl Groups {
 
     /// Takes rows of the state's schema in as groups.
     pub(super) fn take_state(&mut self, plan: &Plan, records: &RecordBatch) -> Result<()> {
-        let (keys, mut states) = records.columns().split_at(plan.keys.len());
+        let (keys, states) = records.columns().split_at(plan.keys.len());
         let keys: Vec<_> = keys.iter().cloned().map(Column::Array).collect();
         let keys: Vec<_> = keys.iter().collect();
         plan.codec
             .intern(&keys, records.num_rows(), &mut self.table, &mut self.ids)?;
-        for ((function, _), accumulator) in plan.calls.iter().zip(&mut self.accumulators) {
-            let (state, rest) = states.split_at(function.state_types().len());
-            accumulator.merge(state, &self.ids, self.table.len())?;
-            states = rest;
-        }
-        Ok(())
+        let total = self.table.len();
+        plan.calls.merge(&mut self.accumulators, states, &self.ids, total)
     }
 
     /// Takes the groups of shard `index` over from `part`; they replace groups of the same key.
     fn replace(&mut self, index: usize, part: &Partitioned<'_>) -> Result<()> {
-        let theirs = part.range(index);
+        let theirs = part.ids.range(index);
         self.ids.clear();
         self.table
-            .intern_from(part.table, &part.order[theirs.clone()], &mut self.ids);
+            .intern_from(part.table, &part.ids.order[theirs.clone()], &mut self.ids);
         let total = self.table.len();
         self.accumulators
             .iter_mut()
             .for_each(|accumulator| accumulator.reset(&self.ids, total));
-        self.merge_states(part, theirs)
-    }
-
-    fn merge_states(&mut self, part: &Partitioned<'_>, theirs: std::ops::Range<usize>) -> Result<()> {
-        let total = self.table.len();
-        for (accumulator, states) in self.accumulators.iter_mut().zip(&part.states) {
-            let slice = |state: &ArrayRef| state.slice(theirs.start, theirs.len());
-            let states: Vec<_> = states.iter().map(slice).collect();
-            accumulator.merge(&states, &self.ids, total)?;
-        }
-        Ok(())
+        merge_range(&mut self.accumulators, &part.states, theirs, &self.ids, total)
     }
 }
 
@@ -117,16 +98,18 @@ impl Shard {
     /// Adds the groups that belong to this shard, of every worker.
     pub(super) fn merge(&mut self, plan: &Plan, index: usize, parts: &[Partitioned<'_>]) -> Result<()> {
         for part in parts {
-            let theirs = part.range(index);
+            let theirs = part.ids.range(index);
             if theirs.is_empty() {
                 continue;
             }
             self.groups.ids.clear();
             self.groups
                 .table
-                .intern_from(part.table, &part.order[theirs.clone()], &mut self.groups.ids);
-            self.groups.merge_states(part, theirs)?;
-            self.journal.mark(&self.groups.ids, self.groups.table.len());
+                .intern_from(part.table, &part.ids.order[theirs.clone()], &mut self.groups.ids);
+            let groups = &mut self.groups;
+            let total = groups.table.len();
+            merge_range(&mut groups.accumulators, &part.states, theirs, &groups.ids, total)?;
+            self.journal.mark(&groups.ids, total);
         }
         self.note_windows(plan)
     }
@@ -219,36 +202,13 @@ impl Shard {
 }
 
 impl<'a> Partitioned<'a> {
-    /// Sorts the ids by shard, by counting.
     pub(super) fn new(groups: &'a Groups) -> Self {
-        let hashes = groups.table.hashes();
-        let mut bounds = vec![0; SHARDS + 1];
-        hashes.iter().for_each(|&hash| bounds[shard_of(hash) + 1] += 1);
-        (0..SHARDS).for_each(|shard| bounds[shard + 1] += bounds[shard]);
-        let mut next = bounds.clone();
-        let mut order = vec![0; hashes.len()];
-        for (id, &hash) in (0..).zip(hashes) {
-            let place = &mut next[shard_of(hash)];
-            order[*place] = id;
-            *place += 1;
-        }
+        let ids = ByShard::new((0..).zip(groups.table.hashes().iter().copied()));
+        let state = |accumulator: &Box<dyn Accumulator>| accumulator.state(&ids.order);
         Self {
             table: &groups.table,
-            states: groups
-                .accumulators
-                .iter()
-                .map(|accumulator| accumulator.state(&order))
-                .collect(),
-            order,
-            bounds,
+            states: groups.accumulators.iter().map(state).collect(),
+            ids,
         }
     }
-
-    fn range(&self, shard: usize) -> std::ops::Range<usize> {
-        self.bounds[shard]..self.bounds[shard + 1]
-    }
-}
-
-fn shard_of(hash: u64) -> usize {
-    (hash >> (64 - SHARD_BITS)) as usize
 }

@@ -13,11 +13,9 @@ mod tests;
 mod window;
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use rayon::ThreadPool;
@@ -25,22 +23,18 @@ use rayon::prelude::*;
 
 use self::groups::{Groups, Partitioned, Shard};
 use self::window::Window;
+use super::calls::{Calls, describe};
 use super::expression::column_index;
+use super::shards::{PARTIAL_GROUPS_MAX, collect};
 use super::{AbsorbContext, EmitContext, Extent, Partial, StatefulOperator};
-use crate::aggregate::{Accumulator, AggregateFunction, AggregateKind};
+use crate::aggregate::Accumulator;
 use crate::batch::{Batch, Column};
 use crate::error::{Error, Result};
-use crate::group::keys::{KeyCodec, unpacked, value_type};
+use crate::group::keys::{KeyCodec, value_type};
 use crate::kernel::hash::Seed;
 
-pub use self::groups::SHARDS;
-
-/// Rows that an emitted or snapshot batch is filled up to: small enough for the second-level cache.
-const ROWS_TARGET: usize = 8192;
-
-/// Groups of a partial after which it is merged. A table of 65,536 groups takes about 6 MiB, so that the workers' tables
-/// stay near the caches and their memory has a bound, while a merge still costs a few per cent of what was absorbed.
-const PARTIAL_GROUPS_MAX: usize = 1 << 16;
+pub use super::calls::AggregateCall;
+pub use super::shards::SHARDS;
 
 /// Groups by keys and aggregates.
 #[derive(Debug)]
@@ -50,22 +44,11 @@ pub struct HashAggregate {
     shards: Vec<Shard>,
 }
 
-/// One aggregate function to compute: its name in the output, and its argument columns.
-#[derive(Clone, Debug)]
-pub struct AggregateCall {
-    /// The output column's name.
-    pub name: String,
-    /// The function.
-    pub kind: AggregateKind,
-    /// The argument columns; none for `count(*)`.
-    pub arguments: Vec<String>,
-}
-
 #[derive(Debug)]
 struct Plan {
     codec: KeyCodec,
     keys: Vec<usize>,
-    calls: Vec<(AggregateFunction, Vec<usize>)>,
+    calls: Calls,
     window: Option<Window>,
     description: String,
     output: SchemaRef,
@@ -106,32 +89,6 @@ impl HashAggregate {
         plan.description = format!("{} {window}", plan.description);
         plan.window = Some(window);
         Ok(self)
-    }
-
-    /// Returns the rows that `rows_of` makes of every shard, in batches of some thousand rows.
-    fn collect(
-        &mut self,
-        schema: &SchemaRef,
-        pool: &ThreadPool,
-        rows_of: impl Fn(&mut Shard) -> Result<Option<RecordBatch>> + Sync + Send,
-    ) -> Result<Vec<RecordBatch>> {
-        let parts: Vec<_> = pool.install(|| self.shards.par_iter_mut().map(rows_of).collect::<Result<_>>())?;
-        let mut batches = vec![];
-        let mut waiting = vec![];
-        let mut rows = 0;
-        for part in parts.into_iter().flatten() {
-            rows += part.num_rows();
-            waiting.push(part);
-            if rows >= ROWS_TARGET {
-                batches.push(concat_batches(schema, &waiting).map_err(Error::arrow("join the shards' rows"))?);
-                waiting.clear();
-                rows = 0;
-            }
-        }
-        if rows > 0 {
-            batches.push(concat_batches(schema, &waiting).map_err(Error::arrow("join the shards' rows"))?);
-        }
-        Ok(batches)
     }
 }
 
@@ -175,7 +132,7 @@ impl StatefulOperator for HashAggregate {
 
     fn emit(&mut self, context: EmitContext, pool: &ThreadPool) -> Result<Vec<RecordBatch>> {
         let plan = Arc::clone(&self.plan);
-        self.collect(&plan.output, pool, |shard| shard.emit(&plan, context))
+        collect(&mut self.shards, &plan.output, pool, |shard| shard.emit(&plan, context))
     }
 
     fn groups(&self) -> u64 {
@@ -228,12 +185,7 @@ impl Partial for WorkerGroups {
         plan.codec
             .intern(&keys, batch.rows(), &mut groups.table, &mut groups.ids)?;
         let total = groups.table.len();
-        for ((_, arguments), accumulator) in plan.calls.iter().zip(&mut groups.accumulators) {
-            let array = |&argument: &usize| unpacked(batch.column(argument).to_array());
-            let arguments = arguments.iter().map(array).collect::<Result<Vec<_>>>()?;
-            accumulator.update(&arguments, &groups.ids, total)?;
-        }
-        Ok(())
+        plan.calls.update(&mut groups.accumulators, batch, &groups.ids, total)
     }
 
     fn is_full(&self) -> bool {
@@ -248,7 +200,7 @@ impl Partial for WorkerGroups {
 
 impl Plan {
     fn new(keys: &[&str], calls: &[AggregateCall], schema: &Schema) -> Result<Self> {
-        let description = describe(keys, calls);
+        let description = describe("aggregate", keys, calls);
         let keys = keys
             .iter()
             .map(|key| column_index(schema, key))
@@ -258,26 +210,16 @@ impl Plan {
             Arc::new(Field::new(field.name(), value_type(field.data_type()).clone(), true))
         };
         let key_fields: Vec<FieldRef> = keys.iter().map(key_field).collect();
-        let (mut output, mut state) = (key_fields.clone(), key_fields.clone());
-        let mut planned = vec![];
-        for call in calls {
-            let index = |name: &String| column_index(schema, name);
-            let arguments = call.arguments.iter().map(index).collect::<Result<Vec<_>>>()?;
-            let data_type = |&argument: &usize| schema.field(argument).data_type().clone();
-            let types: Vec<_> = arguments.iter().map(data_type).collect();
-            let function = AggregateFunction::new(call.kind.clone(), &types)?;
-            output.push(Field::new(&call.name, function.result_type(), function.is_nullable()).into());
-            state.extend(function.state_fields(&call.name));
-            planned.push((function, arguments));
-        }
+        let calls = Calls::new(calls, schema)?;
+        let fields = |columns: &[FieldRef]| Arc::new(Schema::new([&key_fields, columns].concat()));
         Ok(Self {
             codec: KeyCodec::new(&key_fields)?,
             keys,
-            calls: planned,
+            output: fields(&calls.output),
+            state: fields(&calls.state),
+            calls,
             window: None,
             description,
-            output: Arc::new(Schema::new(output)),
-            state: Arc::new(Schema::new(state)),
         })
     }
 
@@ -310,20 +252,4 @@ impl Plan {
         let records = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
         records.map(Some).map_err(Error::arrow("build the groups' rows"))
     }
-}
-
-impl fmt::Display for AggregateCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut arguments = self.arguments.clone();
-        if arguments.is_empty() {
-            arguments.push("*".to_owned());
-        }
-        arguments.extend(self.kind.literals());
-        write!(f, "{}({}) AS {}", self.kind, arguments.join(", "), self.name)
-    }
-}
-
-fn describe(keys: &[&str], calls: &[AggregateCall]) -> String {
-    let calls: Vec<_> = calls.iter().map(AggregateCall::to_string).collect();
-    format!("aggregate {} by {}", calls.join(", "), keys.join(", "))
 }

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use proptest::prelude::*;
 
 use super::*;
+use crate::aggregate::AggregateKind;
 use crate::metrics::Metrics;
 use crate::operator::OutputMode;
 

@@ -1,0 +1,76 @@
+//! Rows on their way to a topic: which bytes make a record, and where it goes.
+
+use arrow::datatypes::Schema;
+use engine::{Batch, Result};
+
+use super::payload::Payload;
+use super::producer::Producer;
+use super::sink::ValueFormat;
+
+/// Rows between two looks at the delivery reports.
+const SERVE_ROWS: usize = 1024;
+
+/// The records of one topic.
+pub(super) struct Outgoing {
+    topic: String,
+    key: Payload,
+    value: Payload,
+    /// Whether rows go to the partition of the number that they were read from.
+    keeps_order: bool,
+}
+
+impl Outgoing {
+    /// Returns the records of `topic` made of batches of `schema`. Records without a key keep the order of their Kafka
+    /// source, if `from_kafka`.
+    ///
+    /// # Errors
+    /// When a column of the key or the value does not exist, or can't be one.
+    pub(super) fn new(
+        topic: &str,
+        key: &[String],
+        value: &ValueFormat,
+        schema: &Schema,
+        from_kafka: bool,
+    ) -> Result<Self> {
+        let value = match value {
+            ValueFormat::Json => Payload::all(schema),
+            ValueFormat::Column(name) => Payload::column(schema, name)?,
+        };
+        Ok(Self {
+            topic: topic.to_owned(),
+            key: Payload::key(schema, key)?,
+            value,
+            keeps_order: key.is_empty() && from_kafka,
+        })
+    }
+
+    /// Gives the batch's rows to `producer`, for a topic of `partitions` partitions.
+    ///
+    /// # Errors
+    /// When a record is too large, or an earlier one was not delivered.
+    pub(super) fn send(&mut self, producer: &Producer, partitions: i32, batch: &Batch) -> Result<()> {
+        let records = batch.to_records()?;
+        let keys = self.key.encode(&records)?;
+        let values = self.value.encode(&records)?;
+        let partition = match batch.origin() {
+            Some(origin) if self.keeps_order => Some(origin.partition.index.rem_euclid(partitions)),
+            _ => None,
+        };
+        for row in 0..records.num_rows() {
+            producer.send(&self.topic, keys.get(row), values.get(row), partition)?;
+            if row % SERVE_ROWS == SERVE_ROWS - 1 {
+                producer.serve()?;
+            }
+        }
+        producer.serve()
+    }
+}
+
+/// Returns how a record is made, for a job's identity.
+pub(super) fn describe(topic: &str, key: &[String], value: &ValueFormat) -> String {
+    let value = match value {
+        ValueFormat::Json => "json".to_owned(),
+        ValueFormat::Column(name) => format!("column {name}"),
+    };
+    format!("kafka topic {topic}, key ({}), value {value}", key.join(", "))
+}

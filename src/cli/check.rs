@@ -1,0 +1,91 @@
+//! `millstream check`: says everything that is wrong with a job file, without a network and without secrets.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use engine::Result;
+
+use super::Exit;
+use super::launch::Output;
+use crate::job::{JobFile, JobPlan, Overrides};
+
+const EXAMPLES: &str = "\
+Examples:
+  millstream check errors.toml
+  millstream check errors.toml --set run.threads=2 --set source.logs.topic=nginx-test
+  millstream check errors.toml --from 1h --to latest";
+
+/// Check a job file: everything that is wrong with it, without a network and without secrets
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Check {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    job: PathBuf,
+    #[command(flatten)]
+    overrides: OverrideArguments,
+}
+
+/// What changes a job file for one run.
+#[derive(Clone, Debug, Args)]
+pub(super) struct OverrideArguments {
+    /// Change a key of the job, as in run.threads=2; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where every Kafka source starts: earliest, latest, committed, a time, an age (1h), or offsets (0:120,1:4000)
+    #[arg(long, value_name = "WHERE")]
+    from: Option<String>,
+    /// Where every Kafka source ends: latest, a time, an age or offsets
+    #[arg(long, value_name = "WHERE")]
+    to: Option<String>,
+}
+
+impl OverrideArguments {
+    /// Returns what the job file is read with.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
+            set: self.set.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+        }
+    }
+}
+
+impl Check {
+    /// Checks the job.
+    pub(super) fn run(self, output: Output) -> Result<Exit> {
+        match JobFile::load(&self.job, &self.overrides.overrides()) {
+            Ok(plan) if output.quiet => drop(plan),
+            Ok(plan) => super::print(format!("{}: ok\n{}", self.job.display(), describe(&plan)))?,
+            Err(errors) => {
+                let count = errors.len();
+                let noun = if count == 1 { "error" } else { "errors" };
+                eprintln!("{errors}\n\nmillstream: {}: {count} {noun}", self.job.display());
+                return Ok(Exit::Invalid);
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Returns a line a source, query and sink.
+fn describe(plan: &JobPlan) -> String {
+    let mut text = String::new();
+    for source in &plan.sources {
+        text.push_str(&format!("  source {}: {source}\n", source.name));
+    }
+    for query in &plan.queries {
+        let target = match &query.sink {
+            Some(sink) => sink.to_string(),
+            None => "later queries".to_owned(),
+        };
+        text.push_str(&format!("  query {}: {} -> {target}\n", query.name, query.mode));
+    }
+    if let Some(sink) = &plan.dead_letter {
+        text.push_str(&format!("  dead letters: {sink}\n"));
+    }
+    if let Some(dir) = &plan.run.checkpoint {
+        text.push_str(&format!("  checkpoint: {}\n", dir.display()));
+    }
+    text
+}

@@ -1,0 +1,196 @@
+//! Job files through the command line: `check`, `schema`, `new`, and what is generated for shells and `man`.
+
+use std::fs;
+
+use crate::harness::PATIENCE;
+use crate::harness::process::{Ended, Run};
+use crate::harness::scratch::{Scratch, root};
+
+/// Runs `millstream` with arguments that are separated by spaces, to its end.
+#[track_caller]
+fn millstream(scratch: &Scratch, arguments: &str) -> Ended {
+    let run = Run::millstream(scratch, "millstream").args(arguments.split(' '));
+    run.finish(PATIENCE)
+}
+
+/// Checks a job file of this text: the exit code, and what is in the output and in the messages.
+#[track_caller]
+fn check(job: &str, arguments: &str, code: i32, parts: &[&str]) {
+    let scratch = Scratch::new("job");
+    fs::write(scratch.join("job.toml"), job).expect("the scratch folder can be written");
+    let ended = millstream(&scratch, &format!("check job.toml{arguments}")).expect_code(code);
+    let all = ended.stdout + &ended.stderr;
+    for part in parts {
+        assert!(all.contains(part), "`{part}` is in:\n{all}");
+    }
+}
+
+const JOB: &str = "\
+[source.logs]
+kind = \"kafka\"
+brokers = \"127.0.0.1:1\"
+topic = \"nginx\"
+librdkafka = { \"sasl.password\" = { env = \"MILLSTREAM_NO_SUCH\" } }
+
+[query]
+sql = \"SELECT line FROM logs\"
+
+[sink]
+kind = \"kafka\"
+topic = \"copies\"
+
+[run]
+checkpoint = \"state\"
+";
+
+#[test]
+fn check_needs_no_network_and_no_secrets() {
+    let parts = [
+        "job.toml: ok\n",
+        "  source logs: kafka 127.0.0.1:1, topic nginx, as lines\n",
+        "  query query: append -> kafka 127.0.0.1:1, topic copies\n",
+        "  checkpoint: state\n",
+    ];
+    check(JOB, "", 0, &parts);
+}
+
+#[test]
+fn check_is_quiet_when_it_is_asked_to() {
+    let scratch = Scratch::new("quiet");
+    fs::write(scratch.join("job.toml"), JOB).expect("the scratch folder can be written");
+    let ended = millstream(&scratch, "check -q job.toml").expect_code(0);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn check_lists_all_errors_with_their_lines() {
+    let job = JOB
+        .replace("topic = \"nginx\"", "topc = \"nginx\"")
+        .replace("checkpoint", "checkpiont");
+    let parts = [
+        "job.toml:4:1: unknown key `topc` in [source.logs]: did you mean `topic`?\n  |\n4 | topc = \"nginx\"\n  | ^^^^\n",
+        "job.toml:15:1: unknown key `checkpiont` in [run]: did you mean `checkpoint`?",
+        "millstream: job.toml: 4 errors\n",
+    ];
+    check(&job, "", 3, &parts);
+    check(
+        "[source",
+        "",
+        3,
+        &["job.toml:1:8: this is not TOML: ", "job.toml: 1 error\n"],
+    );
+}
+
+#[test]
+fn check_applies_overrides_and_names_them() {
+    let arguments = " --set source.logs.topic=other --from 1h --to latest";
+    check(JOB, arguments, 0, &["kafka 127.0.0.1:1, topic other"]);
+    let parts = [
+        "--set run.trigger=soon: expected a duration such as 1s, 500ms or 5m, not `soon`",
+        "--to never: expected latest, a time such as",
+    ];
+    check(JOB, " --set run.trigger=soon --to never", 3, &parts);
+}
+
+#[test]
+fn check_of_a_file_that_is_not_there_says_so() {
+    let scratch = Scratch::new("none");
+    let ended = millstream(&scratch, "check no-such.toml").expect_code(3);
+    assert!(
+        ended.stderr.starts_with("cannot read no-such.toml: No such file"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn check_finds_nothing_wrong_with_the_jobs_that_new_writes() {
+    let scratch = Scratch::new("new");
+    for entry in fs::read_dir(root().join("data/jobs")).expect("data/jobs") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let ended = millstream(&scratch, &format!("new {name} --out {name}.toml")).expect_code(0);
+        assert!(
+            ended.stderr.contains(&format!("next: millstream check {name}.toml")),
+            "{}",
+            ended.stderr
+        );
+        let written = fs::read(scratch.join(format!("{name}.toml"))).expect("it was written");
+        assert_eq!(written, fs::read(&path).expect("a job of data"));
+        millstream(&scratch, &format!("check {name}.toml")).expect_code(0);
+    }
+    let printed = millstream(&scratch, "new wordcount").expect_code(0).stdout;
+    assert_eq!(
+        printed,
+        fs::read_to_string(scratch.join("word_count.toml")).expect("it was written")
+    );
+}
+
+#[test]
+fn new_never_overwrites_and_knows_what_there_is() {
+    let scratch = Scratch::new("keep");
+    fs::write(scratch.join("mine.toml"), "mine").expect("the scratch folder can be written");
+    let ended = millstream(&scratch, "new errors --out mine.toml").expect_code(3);
+    assert!(
+        ended.stderr.contains("mine.toml exists: give another --out"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(
+        fs::read_to_string(scratch.join("mine.toml")).expect("it is there"),
+        "mine"
+    );
+    let ended = millstream(&scratch, "new sesions").expect_code(2);
+    assert!(ended.stderr.contains("'sessions'"), "{}", ended.stderr);
+    let help = millstream(&scratch, "new --help").expect_code(0).stdout;
+    assert!(help.contains("Failed requests of each minute, by status"), "{help}");
+}
+
+#[test]
+fn schema_of_jobs_is_json_and_its_keys_are_tables() {
+    let scratch = Scratch::new("schema");
+    let schema = millstream(&scratch, "schema job").expect_code(0).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let keys = millstream(&scratch, "schema job --keys").expect_code(0).stdout;
+    assert!(
+        keys.contains("| `trigger` | a duration such as 1s, 500ms or 5m | `1s` |"),
+        "{keys}"
+    );
+}
+
+#[test]
+fn shells_and_man_get_what_is_generated() {
+    let scratch = Scratch::new("generated");
+    for (shell, part) in [
+        ("bash", "_millstream"),
+        ("zsh", "#compdef millstream"),
+        ("fish", "complete -c millstream"),
+    ] {
+        let script = millstream(&scratch, &format!("completions {shell}"))
+            .expect_code(0)
+            .stdout;
+        assert!(script.contains(part) && script.contains("wordcount"), "{shell}");
+    }
+    let page = millstream(&scratch, "man").expect_code(0).stdout;
+    assert!(page.contains(".TH millstream 1"), "{page}");
+    millstream(&scratch, "man --out .").expect_code(0);
+    for name in ["millstream.1", "millstream-check.1", "millstream-wordcount.1"] {
+        assert!(scratch.join(name).exists(), "{name}");
+    }
+    let ended = millstream(&scratch, "man --out no/such").expect_code(7);
+    assert!(
+        ended.stderr.contains("cannot write manual pages to no/such"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn every_verb_around_jobs_has_examples_in_its_help() {
+    let scratch = Scratch::new("help");
+    for verb in ["check", "new", "schema", "completions", "man"] {
+        let help = millstream(&scratch, &format!("{verb} --help")).expect_code(0).stdout;
+        assert!(help.contains("Examples:\n  millstream"), "{help}");
+    }
+}
