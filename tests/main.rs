@@ -13,6 +13,8 @@ mod exactly_once;
 mod formats;
 mod golden;
 mod job_files;
+#[cfg(feature = "sql")]
+mod query;
 mod readme;
 mod security;
 mod tidy;

@@ -11,6 +11,8 @@ mod man;
 mod new;
 mod parse;
 mod progress;
+#[cfg(feature = "sql")]
+mod query;
 mod replay;
 mod schema;
 mod value;
@@ -49,6 +51,8 @@ enum Verb {
     Replay(replay::Replay),
     Generate(generate::Generate),
     Parse(parse::Parse),
+    #[cfg(feature = "sql")]
+    Query(query::Query),
     Check(check::Check),
     New(new::New),
     Schema(schema::Schema),
@@ -64,6 +68,8 @@ impl Verb {
             Self::Replay(replay) => replay.run(output),
             Self::Generate(generate) => generate.run(output),
             Self::Parse(parse) => parse.run(output),
+            #[cfg(feature = "sql")]
+            Self::Query(query) => query.run(output),
             Self::Check(check) => check.run(output),
             Self::New(new) => new.run(output),
             Self::Schema(schema) => schema.run(output),

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+use connectors::spelling;
 use datafusion_common::{DataFusionError, Diagnostic};
+use datafusion_expr::planner::ContextProvider;
 use datafusion_sql::sqlparser::parser::ParserError;
 use datafusion_sql::sqlparser::tokenizer::Span;
+
+use super::catalog::Catalog;
 
 /// Why a text is no query that can run, with the place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +64,42 @@ impl SqlError {
             self.width = end.map_or(1, |end| whole(end.saturating_sub(column)).max(1));
         }
         self
+    }
+
+    /// Returns the error at the first call of a function that its message speaks of, if it has no better place.
+    pub(super) fn near(self, calls: &[(String, Span)]) -> Self {
+        if self.is_placed {
+            return self;
+        }
+        let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+        let words: Vec<_> = self.message.split(|letter| !is_part(letter)).collect();
+        match calls.iter().find(|(name, _)| words.contains(&name.as_str())) {
+            Some((_, span)) => Self::at(*span, self.message),
+            None => self,
+        }
+    }
+
+    /// Names the nearest function, where the planner has found none or a worse one.
+    pub(super) fn with_nearest_function(mut self, catalog: &Catalog) -> Self {
+        let name = self
+            .message
+            .strip_prefix("invalid function '")
+            .and_then(|rest| rest.split_once('\''));
+        if let Some((name, _)) = name {
+            let known = catalog
+                .udf_names()
+                .into_iter()
+                .chain(catalog.udaf_names())
+                .collect::<Vec<_>>();
+            let hint = spelling::hint(name, known.iter().map(String::as_str));
+            self.message = format!("there is no function `{name}`{hint}");
+        }
+        self
+    }
+
+    /// Returns line and column, if the place is known.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.is_placed.then_some((self.line, self.column))
     }
 
     /// Returns the message, and the line of the query with a mark under the wrong part if that is known.

@@ -54,9 +54,18 @@ pub fn plan(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, Sq
     planned(sql, tables, mode).map_err(|error| error.within(sql))
 }
 
+/// Returns the names in `FROM` that are no common tables of the query, each once.
+///
+/// # Errors
+/// When the text is no query that can run.
+pub fn sources(sql: &str) -> Result<Vec<String>, SqlError> {
+    syntax::sources(sql).map_err(|error| error.within(sql))
+}
+
 fn planned(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, SqlError> {
     let parsed = syntax::parse(sql, tables)?;
-    let plan = optimize::logical(parsed.statement, tables)?;
-    let lowering = Lowering::of(&plan, tables, mode, parsed.marks)?;
-    lowering.finish(&plan, parsed.explain)
+    let calls = syntax::calls(&parsed.statement);
+    let lowered = optimize::logical(parsed.statement, tables)
+        .and_then(|plan| Lowering::of(&plan, tables, mode, parsed.marks)?.finish(&plan, parsed.explain));
+    lowered.map_err(|error| error.near(&calls))
 }

@@ -17,7 +17,8 @@ use datafusion_sql::sqlparser::ast::Statement;
 
 use super::Table;
 use super::catalog::Catalog;
-use super::error::Result;
+use super::error::{Result, SqlError};
+use super::function::HOP;
 use super::lower::input;
 
 /// Returns the optimized plan of a statement.
@@ -26,22 +27,27 @@ pub(super) fn logical(statement: Statement, tables: &[Table]) -> Result<LogicalP
     let options = ParserOptions::new()
         .with_collect_spans(true)
         .with_map_string_types_to_utf8view(false);
-    let plan = SqlToRel::new_with_options(&catalog, options).sql_statement_to_plan(statement)?;
+    let plan = SqlToRel::new_with_options(&catalog, options).sql_statement_to_plan(statement);
+    let plan = plan.map_err(|error| SqlError::from(error).with_nearest_function(&catalog))?;
     input::refuse_the_moment(&plan, tables)?;
     let plan = Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})?;
-    let optimizer = Optimizer::with_rules(rules());
+    let optimizer = Optimizer::with_rules(rules(input::call_in(&plan, &[HOP])?.is_some()));
     let context = OptimizerContext::new().with_skip_failing_rules(false);
     Ok(optimizer.optimize(plan, &context, |_, _| {})?)
 }
 
-/// The rules that serve a chain of operators over one input; joins are refused before.
-fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    vec![
+/// The rules that serve a chain of operators over one input; joins are refused before. A condition on the start of a window
+/// can't go below the `hop` that makes the rows, which the optimizer does not know.
+fn rules(has_hop: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
-        Arc::new(PushDownFilter::new()),
-        Arc::new(OptimizeProjections::new()),
-    ]
+    ];
+    if !has_hop {
+        rules.push(Arc::new(PushDownFilter::new()));
+    }
+    rules.push(Arc::new(OptimizeProjections::new()));
+    rules
 }

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
     Distinct, Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions_mut, visit_relations,
+    SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions, visit_expressions_mut,
+    visit_relations,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::parser::Parser;
@@ -15,6 +16,8 @@ use super::error::{Result, SqlError};
 
 /// How deep expressions and subqueries may nest: far beyond what people write, and far below what overflows a stack.
 const NESTING_MAX: usize = 50;
+
+const NO_QUERY: &str = "a query is expected: SELECT ... FROM ..., or WITH ... SELECT";
 
 /// A query whose syntax can run.
 pub(super) struct Parsed {
@@ -34,29 +37,13 @@ pub(super) struct Marks {
     pub(super) group_by: Option<Span>,
 }
 
-/// Returns the one query in `sql`.
+/// Returns the one query in `sql`, over `tables`.
 pub(super) fn parse(sql: &str, tables: &[Table]) -> Result<Parsed> {
-    let parser = Parser::new(&GenericDialect {}).with_recursion_limit(NESTING_MAX);
-    let mut statements = parser.try_with_sql(sql)?.parse_statements()?;
-    let statement = statements.pop().ok_or_else(|| SqlError::new("there is no query"))?;
-    if !statements.is_empty() {
-        return Err(SqlError::at(
-            statement.span(),
-            "one query is expected, this is one more",
-        ));
-    }
-    let (mut statement, explain) = match statement {
-        Statement::Explain { statement, .. } => (*statement, true),
-        statement => (statement, false),
+    let (mut statement, explain) = statement(sql)?;
+    let marks = match &statement {
+        Statement::Query(query) => Marks::of(query),
+        other => return Err(SqlError::at(other.span(), NO_QUERY)),
     };
-    let Statement::Query(query) = &statement else {
-        let span = statement.span();
-        return Err(SqlError::at(
-            span,
-            "a query is expected: SELECT ... FROM ..., or WITH ... SELECT",
-        ));
-    };
-    let marks = Marks::of(query);
     if let ControlFlow::Break(error) = statement.visit(&mut Refusals) {
         return Err(error);
     }
@@ -67,6 +54,35 @@ pub(super) fn parse(sql: &str, tables: &[Table]) -> Result<Parsed> {
         explain,
         marks,
     })
+}
+
+/// Returns the names of the sources that the query in `sql` reads.
+pub(super) fn sources(sql: &str) -> Result<Vec<String>> {
+    let (statement, _) = statement(sql)?;
+    let mut names: Vec<String> = vec![];
+    for (name, _) in read(&statement) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Returns the one statement in `sql`, and whether it stood in an `EXPLAIN`.
+fn statement(sql: &str) -> Result<(Statement, bool)> {
+    let parser = Parser::new(&GenericDialect {}).with_recursion_limit(NESTING_MAX);
+    let mut statements = parser.try_with_sql(sql)?.parse_statements()?;
+    let statement = statements.pop().ok_or_else(|| SqlError::new("there is no query"))?;
+    if !statements.is_empty() {
+        return Err(SqlError::at(
+            statement.span(),
+            "one query is expected, this is one more",
+        ));
+    }
+    match statement {
+        Statement::Explain { statement, .. } => Ok((*statement, true)),
+        statement => Ok((statement, false)),
+    }
 }
 
 impl Marks {
@@ -98,35 +114,56 @@ fn known(span: Span) -> Option<Span> {
     (span != Span::empty()).then_some(span)
 }
 
-/// Checks that what is read is a source, or a common table of the query.
+/// Returns the functions that are called, with where they stand, in the order of the text.
+pub(super) fn calls(statement: &Statement) -> Vec<(String, Span)> {
+    let mut calls = vec![];
+    let _ = visit_expressions(statement, |expr| {
+        if let Expr::Function(function) = expr {
+            calls.push((name_of(function), function.name.span()));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    calls
+}
+
+/// Checks that what is read is a source.
 fn check_sources(statement: &Statement, tables: &[Table]) -> Result<()> {
-    let mut names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
-    let sources = names.join(", ");
+    let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+    let unknown = read(statement)
+        .into_iter()
+        .find(|(name, _)| !names.contains(&name.as_str()));
+    match unknown {
+        Some((name, span)) => {
+            let message = format!("there is no source `{name}`; there are: {}", names.join(", "));
+            Err(SqlError::at(span, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns what is read, and where it says so: every name in `FROM` that is no common table.
+fn read(statement: &Statement) -> Vec<(String, Span)> {
     let mut common = CommonTables::default();
     let _ = statement.visit(&mut common);
-    names.extend(common.0.iter().map(String::as_str));
-    let found = visit_relations(statement, |name| {
-        let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
-            return ControlFlow::Continue(());
+    let mut names = vec![];
+    let _ = visit_relations(statement, |relation| {
+        let name = match relation.0.as_slice() {
+            [ObjectNamePart::Identifier(ident)] => normal(ident),
+            _ => relation.to_string(),
         };
-        // Without quotes the planner takes names in lower case.
-        let lower = ident.value.to_lowercase();
-        let wanted = if ident.quote_style.is_some() {
-            &ident.value
-        } else {
-            &lower
-        };
-        match names.contains(&wanted.as_str()) {
-            true => ControlFlow::Continue(()),
-            false => refuse(
-                name.span(),
-                format!("there is no source `{wanted}`; there are: {sources}"),
-            ),
+        if !common.0.contains(&name) {
+            names.push((name, relation.span()));
         }
+        ControlFlow::<()>::Continue(())
     });
-    match found {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
+    names
+}
+
+/// Without quotes the planner takes names in lower case.
+fn normal(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
     }
 }
 
@@ -139,11 +176,7 @@ impl Visitor for CommonTables {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
-        let name = |ident: &Ident| match ident.quote_style {
-            Some(_) => ident.value.clone(),
-            None => ident.value.to_lowercase(),
-        };
-        self.0.extend(tables.map(|table| name(&table.alias.name)));
+        self.0.extend(tables.map(|table| normal(&table.alias.name)));
         ControlFlow::Continue(())
     }
 }

@@ -45,12 +45,22 @@ pub(in crate::sql) fn refuse_the_moment(plan: &LogicalPlan, tables: &[Table]) ->
     if !scans.iter().any(|scan| endless(&scan)) {
         return Ok(());
     }
+    match call_in(plan, &OF_THE_MOMENT)? {
+        Some(name) => Err(SqlError::new(format!(
+            "{name}() would stay the moment of the start, and the input never ends: use the event time"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Returns the name of the last of these functions that the plan calls.
+pub(in crate::sql) fn call_in(plan: &LogicalPlan, names: &[&str]) -> Result<Option<String>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 if let Expr::ScalarFunction(call) = part
-                    && OF_THE_MOMENT.contains(&call.func.name())
+                    && names.contains(&call.func.name())
                 {
                     found = Some(call.func.name().to_owned());
                 }
@@ -58,12 +68,7 @@ pub(in crate::sql) fn refuse_the_moment(plan: &LogicalPlan, tables: &[Table]) ->
             })
         })
     })?;
-    match found {
-        Some(name) => Err(SqlError::new(format!(
-            "{name}() would stay the moment of the start, and the input never ends: use the event time"
-        ))),
-        None => Ok(()),
-    }
+    Ok(found)
 }
 
 fn scans(plan: &LogicalPlan) -> Result<Vec<&TableScan>> {

@@ -1,7 +1,7 @@
 //! Groups, tokens, windows, order.
 
+use engine::operator::StatefulOperator;
 use engine::operator::tokenize::SplitMode;
-use engine::operator::{Operator, StatefulOperator};
 
 use super::{bounded, check, check_plan};
 
@@ -22,6 +22,15 @@ fn rows_are_grouped_and_aggregated() {
     check(
         "SELECT count(*) * 2 + max(status) AS x FROM logs GROUP BY cached",
         &["410", "506"],
+    );
+}
+
+#[test]
+fn no_rows_are_one_group_where_there_are_no_keys() {
+    check("SELECT count(*), sum(status) FROM logs WHERE path = 'none'", &["0|-"]);
+    check(
+        "SELECT status, count(*) FROM logs WHERE path = 'none' GROUP BY status",
+        &[],
     );
 }
 
@@ -161,6 +170,11 @@ fn windows_may_overlap() {
     check(
         "SELECT window(time, '2m', '1m') AS start, count(*) FROM logs GROUP BY start",
         &expected,
+    );
+    check(
+        "SELECT start, n FROM (SELECT hop(time, '1m', '2m') AS start, count(*) AS n FROM logs WHERE status > 0 GROUP BY start)
+         WHERE start > to_timestamp('1970-01-01T00:00:30Z')",
+        &["1970-01-01T00:01:00Z|2", "1970-01-01T00:02:00Z|1", "1970-01-01T00:03:00Z|1"],
     );
     check(
         "SELECT hop_end(time, '1m', '2m') AS until, count(*) AS n FROM logs WHERE status = 500 GROUP BY until",
