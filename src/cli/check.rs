@@ -1,13 +1,13 @@
 //! `millstream check`: says everything that is wrong with a job file, without a network and without secrets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use engine::Result;
 
 use super::Exit;
 use super::launch::Output;
-use crate::job::{JobFile, JobPlan, Overrides};
+use crate::job::{JobErrors, JobFile, JobPlan, Overrides};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,18 +54,30 @@ impl OverrideArguments {
 impl Check {
     /// Checks the job.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
-        match JobFile::load(&self.job, &self.overrides.overrides()) {
+        match load(&self.job, &self.overrides.overrides()) {
             Ok(plan) if output.quiet => drop(plan),
             Ok(plan) => super::print(format!("{}: ok\n{}", self.job.display(), describe(&plan)))?,
-            Err(errors) => {
-                let count = errors.len();
-                let noun = if count == 1 { "error" } else { "errors" };
-                eprintln!("{errors}\n\nmillstream: {}: {count} {noun}", self.job.display());
-                return Ok(Exit::Invalid);
-            }
+            Err(errors) => return Ok(report(&self.job, &errors)),
         }
         Ok(Exit::Done)
     }
+}
+
+/// Says what is wrong with a job file.
+pub(super) fn report(job: &Path, errors: &JobErrors) -> Exit {
+    let count = errors.len();
+    let noun = if count == 1 { "error" } else { "errors" };
+    eprintln!("{errors}\n\nmillstream: {}: {count} {noun}", job.display());
+    Exit::Invalid
+}
+
+/// Returns the checked job; with SQL built in, its statements are checked too.
+fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
+    let file = JobFile::read(job, overrides)?;
+    #[cfg(feature = "sql")]
+    return file.check(Some(&crate::job::build::SqlAnalysis::default()));
+    #[cfg(not(feature = "sql"))]
+    file.check(None)
 }
 
 /// Returns a line a source, query and sink.

@@ -14,6 +14,8 @@ mod progress;
 #[cfg(feature = "sql")]
 mod query;
 mod replay;
+#[cfg(feature = "sql")]
+mod run;
 mod schema;
 mod value;
 mod wordcount;
@@ -53,6 +55,8 @@ enum Verb {
     Parse(parse::Parse),
     #[cfg(feature = "sql")]
     Query(query::Query),
+    #[cfg(feature = "sql")]
+    Run(run::Run),
     Check(check::Check),
     New(new::New),
     Schema(schema::Schema),
@@ -70,6 +74,8 @@ impl Verb {
             Self::Parse(parse) => parse.run(output),
             #[cfg(feature = "sql")]
             Self::Query(query) => query.run(output),
+            #[cfg(feature = "sql")]
+            Self::Run(run) => run.run(output),
             Self::Check(check) => check.run(output),
             Self::New(new) => new.run(output),
             Self::Schema(schema) => schema.run(output),

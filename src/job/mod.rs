@@ -8,6 +8,8 @@
 //! Every step reports all that is wrong, not the first thing only. `file.rs` declares every key once; the reader, the JSON
 //! schema and the reference of keys come from there.
 
+#[cfg(feature = "sql")]
+pub mod build;
 mod check;
 mod error;
 mod file;

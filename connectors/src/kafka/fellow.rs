@@ -17,6 +17,13 @@ use super::sink::ValueFormat;
 #[derive(Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Option<Arc<Producer>>>>);
 
+/// Makes the sinks of further topics in the transactions of one sink.
+#[derive(Clone)]
+pub struct Fellows {
+    shared: Shared,
+    from_kafka: bool,
+}
+
 /// What a fellow writes.
 #[derive(Clone, Debug)]
 pub struct FellowOptions {
@@ -60,18 +67,26 @@ impl Shared {
     }
 }
 
-impl FellowSink {
-    pub(super) fn new(options: FellowOptions, shared: Shared, from_kafka: bool) -> Result<Self> {
+impl Fellows {
+    pub(super) fn new(shared: Shared, from_kafka: bool) -> Self {
+        Self { shared, from_kafka }
+    }
+
+    /// Returns the sink of one more topic.
+    ///
+    /// # Errors
+    /// When a column of the key or the value does not exist, or can't be one.
+    pub fn sink(&self, options: FellowOptions) -> Result<FellowSink> {
         let FellowOptions {
             topic,
             key,
             value,
             schema,
         } = &options;
-        Ok(Self {
-            outgoing: Outgoing::new(topic, key, value, schema, from_kafka)?,
+        Ok(FellowSink {
+            outgoing: Outgoing::new(topic, key, value, schema, self.from_kafka)?,
             options,
-            shared,
+            shared: self.shared.clone(),
             partitions: 1,
         })
     }

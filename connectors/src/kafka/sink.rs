@@ -14,7 +14,7 @@
 //! The broker ends a transaction after `transaction.timeout.ms` (60 s unless the properties file says otherwise), so the
 //! checkpoint interval must be shorter. A record that is not delivered after five sixths of that fails the epoch.
 //!
-//! Further topics of a job take part in the same transaction: see [`KafkaSink::fellow`].
+//! Further topics of a job take part in the same transaction: see [`KafkaSink::fellows`].
 //!
 //! With [`Delivery::AtLeastOnce`] records are visible at once; a crash may repeat those since the last checkpoint.
 //!
@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Connection;
 use super::fellow::Shared;
-pub use super::fellow::{FellowOptions, FellowSink};
+pub use super::fellow::{FellowOptions, FellowSink, Fellows};
 use super::ffi::drop_within;
 use super::health::{Context, Health};
 use super::marks::{self, Committed, Mark};
@@ -152,19 +152,9 @@ impl KafkaSink {
         })
     }
 
-    /// Returns a sink for one more topic of the job, whose records are part of this sink's transactions.
-    ///
-    /// # Errors
-    /// When a column of the key or the value does not exist, or can't be one; when this sink has no transactions (a sink
-    /// of its own serves then).
-    pub fn fellow(&self, options: FellowOptions) -> Result<FellowSink> {
-        if !self.is_transactional() {
-            return Err(Error::Invalid(format!(
-                "the topic `{}` is written at least once: there is no transaction to share",
-                self.options.topic
-            )));
-        }
-        FellowSink::new(options, self.shared.clone(), !self.options.source_topics.is_empty())
+    /// Returns what makes the sinks of further topics, whose records are part of this sink's transactions.
+    pub fn fellows(&self) -> Fellows {
+        Fellows::new(self.shared.clone(), !self.options.source_topics.is_empty())
     }
 
     fn is_transactional(&self) -> bool {

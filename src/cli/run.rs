@@ -1,0 +1,58 @@
+//! `millstream run`: runs a job file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use engine::Result;
+
+use super::Exit;
+use super::check::{OverrideArguments, report};
+use super::launch::{Launch, Output};
+use super::progress::Progress;
+use crate::job::JobFile;
+use crate::job::build::{BuildError, SqlAnalysis, build};
+
+const EXAMPLES: &str = "\
+Examples:
+  millstream new errors_a_minute --out errors.toml
+  millstream run errors.toml
+  millstream run errors.toml --from 1h --to latest --set sink.dir=out/last-hour
+  millstream run errors.toml --set run.threads=4";
+
+/// Run a job file: read, decode, compute in SQL, write; for ever, or to the end of its input
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    /// The job file
+    #[arg(value_name = "JOB")]
+    job: PathBuf,
+    #[command(flatten)]
+    overrides: OverrideArguments,
+}
+
+impl Run {
+    /// Runs the job.
+    pub(super) fn run(self, output: Output) -> Result<Exit> {
+        let overrides = self.overrides.overrides();
+        let loaded = JobFile::read(&self.job, &overrides).and_then(|file| file.check(Some(&SqlAnalysis::default())));
+        let plan = match loaded {
+            Ok(plan) => plan,
+            Err(errors) => return Ok(report(&self.job, &errors)),
+        };
+        let built = match build(&plan) {
+            Ok(built) => built,
+            Err(BuildError::Job(errors)) => return Ok(report(&self.job, &errors)),
+            Err(BuildError::Engine(error)) => return Err(error),
+        };
+        let launch = Launch {
+            job: built.job,
+            settings: built.settings,
+            checkpoint: built.checkpoint.as_deref(),
+            progress: (!output.quiet).then(|| Progress::new(&plan.name)),
+            bounded: built.bounded,
+            metrics: Arc::default(),
+        };
+        launch.run()
+    }
+}

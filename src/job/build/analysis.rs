@@ -1,0 +1,50 @@
+//! SQL for the check of a job file.
+
+use std::cell::RefCell;
+
+use arrow::datatypes::SchemaRef;
+
+use super::input;
+use crate::job::plan::{QueryPlan, SourcePlan};
+use crate::job::{Analysis, SqlProblem};
+use crate::sql::{self, SqlError, Table};
+
+/// Knows the formats and plans the statements.
+#[derive(Debug, Default)]
+pub struct SqlAnalysis {
+    /// The sources seen so far: what a table's schema does not say.
+    sources: RefCell<Vec<Table>>,
+}
+
+impl Analysis for SqlAnalysis {
+    fn source_schema(&self, source: &SourcePlan) -> Result<SchemaRef, String> {
+        let table = input::table(source).map_err(|error| error.to_string())?;
+        let schema = table.schema.clone();
+        self.sources.borrow_mut().push(table);
+        Ok(schema)
+    }
+
+    fn check_sql(&self, query: &QueryPlan, tables: &[(String, SchemaRef)]) -> Result<SchemaRef, SqlProblem> {
+        let sources = self.sources.borrow();
+        let table = |(name, schema): &(String, SchemaRef)| {
+            let source = sources.iter().find(|source| source.name == *name);
+            source.cloned().unwrap_or_else(|| Table {
+                name: name.clone(),
+                schema: schema.clone(),
+                event_time: None,
+                bounded: false,
+            })
+        };
+        let tables: Vec<_> = tables.iter().map(table).collect();
+        let planned = sql::plan(&query.sql, &tables, query.mode.into());
+        planned.map(|planned| planned.schema).map_err(|error| problem(&error))
+    }
+}
+
+/// Returns an error of a statement as one of the job file that it stands in.
+pub(super) fn problem(error: &SqlError) -> SqlProblem {
+    SqlProblem {
+        message: error.message.clone(),
+        at: error.place(),
+    }
+}

@@ -1,0 +1,162 @@
+//! From a checked job to a pipeline: sources are made, statements planned, sinks opened.
+//!
+//! ```text
+//! SourcePlan -> columns -> sql::plan of every query -> the columns that any of them uses
+//!     -> source and decoder of just those -> Query (operators, aggregate, sink) -> Job
+//! ```
+
+mod analysis;
+mod input;
+mod output;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::operator::OutputMode;
+use engine::pipeline::{EventTime, Job, Query, Settings};
+use engine::{Error, Result};
+
+pub use self::analysis::SqlAnalysis;
+use self::input::Input;
+use self::output::Outputs;
+use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
+use crate::job::JobErrors;
+use crate::sql::{self, Planned};
+
+/// How long a partition without rows holds windows back, unless the job says otherwise: for ever.
+const IDLE: Duration = Duration::MAX;
+
+/// A job that can run.
+pub struct Built {
+    /// The pipeline.
+    pub job: Job,
+    /// How it runs.
+    pub settings: Settings,
+    /// Where positions and state are kept.
+    pub checkpoint: Option<PathBuf>,
+    /// Whether its input has an end.
+    pub bounded: bool,
+}
+
+/// Why a job can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// What is wrong in the job file.
+    #[error(transparent)]
+    Job(#[from] JobErrors),
+    /// What stands in the way outside of it.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+/// Returns the pipeline of a job. Secrets are read; servers are not asked yet.
+///
+/// # Errors
+/// When a statement is wrong or can't run as a stream, or a source or sink can't be made.
+pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
+    let threads = plan.run.threads.or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.unwrap_or(NonZeroUsize::MIN);
+    let (source, queries) = planned(plan)?;
+    let input = Input::new(source, &wanted(source, &queries), plan, threads)?;
+    let mut outputs = Outputs::new(plan, source);
+    let dead_letters = plan.dead_letter.as_ref().map(|sink| outputs.dead_letters(sink));
+    let dead_letters = dead_letters.transpose()?;
+    let mut built = vec![];
+    for (query, planned) in plan.queries.iter().zip(queries) {
+        built.push(build_query(query, planned, &input, &mut outputs)?);
+    }
+    let job = Job {
+        source: input.source,
+        operators: input.operators,
+        time: source.time.as_ref().map(|time| EventTime {
+            column: time.column.clone(),
+            lateness: time.lateness,
+            idle: time.idle.unwrap_or(IDLE),
+        }),
+        queries: built,
+        dead_letters,
+    };
+    job.check()?;
+    Ok(Built {
+        job,
+        settings: Settings {
+            threads,
+            trigger: Some(plan.run.trigger),
+            checkpoint_interval: Some(plan.run.checkpoint_interval),
+            queue_bytes: usize::try_from(plan.run.queue_bytes).unwrap_or(usize::MAX),
+            max_error_ratio: source.max_error_ratio,
+        },
+        checkpoint: plan.run.checkpoint.clone(),
+        bounded: plan.is_bounded(),
+    })
+}
+
+/// Returns every query's plan, and the source that they read.
+///
+/// # Errors
+/// When a statement is wrong, or they read more than one source.
+pub(super) fn planned(plan: &JobPlan) -> Result<(&SourcePlan, Vec<Planned>), BuildError> {
+    let tables = plan
+        .sources
+        .iter()
+        .map(|source| input::table(source))
+        .collect::<Result<Vec<_>>>()?;
+    let mut queries = vec![];
+    for query in &plan.queries {
+        let planned = sql::plan(&query.sql, &tables, query.mode.into());
+        let planned = planned.map_err(|error| plan.sql_error(query, &analysis::problem(&error)))?;
+        queries.push(planned);
+    }
+    let names: BTreeSet<_> = queries.iter().map(|planned| planned.table.as_str()).collect();
+    let [name] = names.into_iter().collect::<Vec<_>>()[..] else {
+        let text = "the queries of a job read one source, which may be several topics: make a job for each source";
+        return Err(Error::Invalid(format!("{}: {text}", plan.name)).into());
+    };
+    let source = plan.sources.iter().find(|source| source.name == name);
+    Ok((source.expect("a query reads one of the tables"), queries))
+}
+
+/// Returns the columns that any query uses, and the event time.
+fn wanted(source: &SourcePlan, queries: &[Planned]) -> Vec<String> {
+    let used = queries.iter().flat_map(Planned::columns_used);
+    let time = source.time.iter().map(|time| time.column.clone());
+    used.chain(time).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut Outputs<'_>) -> Result<Query> {
+    let Some(sink) = &plan.sink else {
+        return Err(Error::Invalid(format!("query {}: expected a sink", plan.name)));
+    };
+    if !planned.whole.is_empty() {
+        return Err(Error::Invalid(format!(
+            "query {}: ORDER BY and LIMIT need a result that is put out as a whole: an aggregate in mode complete, or \
+             `millstream query`",
+            plan.name
+        )));
+    }
+    let mode = OutputMode::from(plan.mode);
+    let sink = outputs.sink(sink, &planned, mode)?;
+    let mut operators = vec![];
+    operators.extend(planned.narrow(&input.schema)?);
+    operators.extend(planned.operators);
+    Ok(Query {
+        name: plan.name.clone(),
+        operators,
+        aggregate: planned.aggregate.map(|aggregate| Box::new(aggregate) as Box<_>),
+        finish: planned.finish,
+        mode,
+        sink,
+    })
+}
+
+impl From<Mode> for OutputMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Append => Self::Append,
+            Mode::Update => Self::Update,
+            Mode::Complete => Self::Complete,
+        }
+    }
+}

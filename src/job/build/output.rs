@@ -1,0 +1,157 @@
+//! The sinks of a job.
+
+use std::io::{BufWriter, IsTerminal};
+
+use arrow::datatypes::SchemaRef;
+use connectors::console::{ConsoleOptions, ConsoleSink};
+use connectors::decode::dead_letter_schema;
+use connectors::kafka::sink::{self, FellowOptions, KafkaSink, SinkOptions, ValueFormat};
+use connectors::parquet::{Layout, ParquetOptions, ParquetSink};
+use engine::operator::OutputMode;
+use engine::sink::Sink;
+use engine::{Error, Result};
+
+use crate::job::plan::{
+    Delivery, JobPlan, KafkaSinkPlan, ParquetPlan, RowFormat, SinkPlan, SourceKind, SourcePlan, Topics, ValuePlan,
+};
+use crate::sql::Planned;
+
+/// Makes the sinks of one job. The exactly-once topics of a job share one transaction: the first sink leads it.
+pub(super) struct Outputs<'a> {
+    job: &'a JobPlan,
+    source: &'a SourcePlan,
+    leader: Option<Leader>,
+}
+
+struct Leader {
+    brokers: String,
+    /// Makes the sinks of further topics.
+    fellows: sink::Fellows,
+}
+
+impl<'a> Outputs<'a> {
+    pub(super) fn new(job: &'a JobPlan, source: &'a SourcePlan) -> Self {
+        Self {
+            job,
+            source,
+            leader: None,
+        }
+    }
+
+    /// Returns the sink of dead letters.
+    pub(super) fn dead_letters(&mut self, plan: &SinkPlan) -> Result<Box<dyn Sink>> {
+        self.open(plan, dead_letter_schema(), Layout::Append)
+    }
+
+    /// Returns the sink of a query's result.
+    pub(super) fn sink(&mut self, plan: &SinkPlan, query: &Planned, mode: OutputMode) -> Result<Box<dyn Sink>> {
+        let layout = match (mode, &query.aggregate) {
+            (OutputMode::Complete, _) => Layout::Table,
+            (_, None) => Layout::Append,
+            (OutputMode::Append | OutputMode::Update, Some(_)) => Layout::Changes,
+        };
+        self.open(plan, query.schema.clone(), layout)
+    }
+
+    fn open(&mut self, plan: &SinkPlan, schema: SchemaRef, layout: Layout) -> Result<Box<dyn Sink>> {
+        match plan {
+            SinkPlan::Console { rows, order } => {
+                let mut options = ConsoleOptions::new(std::io::stdout().is_terminal());
+                options.top = rows.get();
+                options.order.clone_from(order);
+                let writer = BufWriter::new(std::io::stdout());
+                Ok(Box::new(ConsoleSink::new(Box::new(writer), options)))
+            }
+            SinkPlan::Parquet(plan) => Ok(Box::new(ParquetSink::new(parquet(plan, schema, layout)?)?)),
+            SinkPlan::Kafka(plan) => self.kafka(plan, schema),
+            SinkPlan::File { path, .. } => Err(Error::Invalid(format!(
+                "the sink `{}`: a file can't be written yet",
+                path.display()
+            ))),
+        }
+    }
+
+    fn kafka(&mut self, plan: &KafkaSinkPlan, schema: SchemaRef) -> Result<Box<dyn Sink>> {
+        let value = match &plan.value {
+            ValuePlan::Row(RowFormat::Json) => ValueFormat::Json,
+            ValuePlan::Row(RowFormat::Csv) => {
+                return Err(Error::Invalid(format!(
+                    "the topic `{}`: values as CSV can't be written yet",
+                    plan.topic
+                )));
+            }
+            ValuePlan::Column(name) => ValueFormat::Column(name.clone()),
+        };
+        if let (Delivery::ExactlyOnce, Some(leader)) = (plan.delivery, &self.leader) {
+            if leader.brokers != plan.connection.brokers {
+                return Err(Error::Invalid(format!(
+                    "the exactly-once topics of a job share one transaction, so one cluster: `{}` is on {}, another is \
+                     on {}",
+                    plan.topic, plan.connection.brokers, leader.brokers
+                )));
+            }
+            let options = FellowOptions {
+                topic: plan.topic.clone(),
+                key: plan.key.clone(),
+                value,
+                schema,
+            };
+            return Ok(Box::new(leader.fellows.sink(options)?));
+        }
+        let sink = KafkaSink::new(SinkOptions {
+            connection: plan.connection.connect()?,
+            topic: plan.topic.clone(),
+            group: self.group(),
+            key: plan.key.clone(),
+            value,
+            delivery: match plan.delivery {
+                Delivery::ExactlyOnce => sink::Delivery::ExactlyOnce,
+                Delivery::AtLeastOnce => sink::Delivery::AtLeastOnce,
+            },
+            source_topics: self.source_topics(&plan.connection.brokers),
+            schema,
+        })?;
+        if plan.delivery == Delivery::ExactlyOnce {
+            self.leader = Some(Leader {
+                brokers: plan.connection.brokers.clone(),
+                fellows: sink.fellows(),
+            });
+        }
+        Ok(Box::new(sink))
+    }
+
+    fn group(&self) -> String {
+        match &self.source.kind {
+            SourceKind::Kafka(kafka) => kafka.group.clone(),
+            _ => format!("millstream-{}", self.job.name),
+        }
+    }
+
+    /// Returns the topics whose positions are part of a transaction on `brokers`: none if the source is elsewhere.
+    fn source_topics(&self, brokers: &str) -> Vec<String> {
+        match &self.source.kind {
+            SourceKind::Kafka(kafka) if kafka.connection.brokers == brokers => match &kafka.topics {
+                Topics::Names(names) => names.clone(),
+                Topics::Pattern(_) => vec![],
+            },
+            _ => vec![],
+        }
+    }
+}
+
+fn parquet(plan: &ParquetPlan, schema: SchemaRef, layout: Layout) -> Result<ParquetOptions> {
+    let mut options = ParquetOptions::new(&plan.dir, schema, layout);
+    options.compression = plan.compression;
+    options.row_group_rows = plan.row_group_rows.get();
+    options.row_group_bytes = usize::try_from(plan.row_group_bytes).unwrap_or(usize::MAX);
+    options.file_rows_max = plan.file_rows.map(|rows| rows.get());
+    options.file_bytes_max = Some(plan.file_bytes);
+    options.file_age_max = plan.file_age;
+    if !plan.partition_by.is_empty() {
+        return Err(Error::Invalid(format!(
+            "{}: partition_by can't be run yet",
+            plan.dir.display()
+        )));
+    }
+    Ok(options)
+}
