@@ -101,7 +101,7 @@ pub(super) fn planned(plan: &JobPlan) -> Result<(&SourcePlan, Vec<Planned>), Bui
     let tables = plan
         .sources
         .iter()
-        .map(|source| input::table(source))
+        .map(input::table)
         .collect::<Result<Vec<_>>>()?;
     let mut queries = vec![];
     for query in &plan.queries {
