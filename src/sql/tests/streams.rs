@@ -48,10 +48,7 @@ fn the_first_row_of_a_key_is_kept_while_another_may_come() {
     let text = planned.explain();
     let steps: Vec<_> = text.lines().collect();
     assert_eq!(steps[2], "filter cached", "{text}");
-    assert!(
-        steps[4].starts_with("deduplicate") && steps[4].contains("path, status / 100"),
-        "{text}"
-    );
+    assert!(steps[4].starts_with("deduplicate status / 100, path by time"), "{text}");
     assert_eq!(steps[5], "project upper(path) AS p, status AS status", "{text}");
     check_refused(sql, OutputMode::Update, "use mode append");
     check_refused(
