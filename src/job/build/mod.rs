@@ -98,11 +98,7 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
 /// # Errors
 /// When a statement is wrong, or they read more than one source.
 pub(super) fn planned(plan: &JobPlan) -> Result<(&SourcePlan, Vec<Planned>), BuildError> {
-    let tables = plan
-        .sources
-        .iter()
-        .map(input::table)
-        .collect::<Result<Vec<_>>>()?;
+    let tables = plan.sources.iter().map(input::table).collect::<Result<Vec<_>>>()?;
     let mut queries = vec![];
     for query in &plan.queries {
         let planned = sql::plan(&query.sql, &tables, query.mode.into());
@@ -144,7 +140,7 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
     Ok(Query {
         name: plan.name.clone(),
         operators,
-        aggregate: planned.aggregate.map(|aggregate| Box::new(aggregate) as Box<_>),
+        aggregate: planned.aggregate,
         finish: planned.finish,
         mode,
         sink,

@@ -182,9 +182,9 @@ pub(in crate::sql) fn window_of(expr: &Expr) -> Result<Option<(Window, &Expr)>> 
             &[size] => (size, size),
             _ => return Err(wrong_call(TUMBLE_USAGE, "tumble takes two arguments")),
         },
-        HOP => match spans(HOP_USAGE)?.as_slice() {
-            &[slide, size] if slide <= size => (slide, size),
-            &[_, _] => {
+        HOP => match *spans(HOP_USAGE)?.as_slice() {
+            [slide, size] if slide <= size => (slide, size),
+            [_, _] => {
                 return Err(wrong_call(
                     HOP_USAGE,
                     "the slide is longer than the window: rows would be in none",

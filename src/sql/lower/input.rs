@@ -42,7 +42,7 @@ pub(in crate::sql) fn refuse_the_moment(plan: &LogicalPlan, tables: &[Table]) ->
             .iter()
             .any(|table| table.name == scan.table_name.table() && !table.bounded)
     };
-    if !scans.iter().any(|scan| endless(&scan)) {
+    if !scans.iter().any(endless) {
         return Ok(());
     }
     match call_in(plan, &OF_THE_MOMENT)? {
