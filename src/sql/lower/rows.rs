@@ -161,7 +161,7 @@ impl Lowering<'_> {
             )
         };
         let kept: Vec<_> = (0..projection.expr.len()).filter(|&index| index != list).collect();
-        let made = self.token_inputs(projection, tokens.text, &kept, &name_of)?;
+        let made = self.token_inputs(projection, tokens.text, &kept, name_of)?;
         let (text, kept_slots) = made.split_first().expect("the text comes first");
         let mut kept_names: Vec<_> = kept_slots.iter().map(|slot| slot.name.as_str()).collect();
         kept_names.sort_unstable();
