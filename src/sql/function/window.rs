@@ -179,11 +179,11 @@ pub(in crate::sql) fn window_of(expr: &Expr) -> Result<Option<(Window, &Expr)>> 
     };
     let (slide_micros, size_micros) = match call.func.name() {
         TUMBLE => match spans(TUMBLE_USAGE)?.as_slice() {
-            &[size] => (size, size),
+            [size] => (*size, *size),
             _ => return Err(wrong_call(TUMBLE_USAGE, "tumble takes two arguments")),
         },
-        HOP => match *spans(HOP_USAGE)?.as_slice() {
-            [slide, size] if slide <= size => (slide, size),
+        HOP => match spans(HOP_USAGE)?.as_slice() {
+            [slide, size] if slide <= size => (*slide, *size),
             [_, _] => {
                 return Err(wrong_call(
                     HOP_USAGE,
