@@ -37,7 +37,7 @@ Examples:
 const FUNCTIONS: &str = "\
 Functions, beside the usual ones of text, time and numbers:
   unnest(tokenize(text [, mode])), json_get(text, 'a.b[0]'),
-  tumble(time, size), hop(time, slide, size)";
+  tumble(time, size), hop(time, slide, size), session(time, gap)";
 
 /// The longest line of names in the help: with its comma it fits a terminal of 80 columns.
 const LINE_CHARACTERS_MAX: usize = 76;
