@@ -28,12 +28,26 @@ use tracing_subscriber::EnvFilter;
 
 pub use exit::Exit;
 
+#[cfg(feature = "sql")]
+const FIRST_STEPS: &str = "\
+First steps:
+  millstream demo
+  millstream query -f combined \"SELECT status, count(*) AS hits FROM 'access.log' GROUP BY status\"
+  millstream new errors_a_minute --out errors.toml
+  millstream check errors.toml
+  millstream run errors.toml";
+#[cfg(not(feature = "sql"))]
+const FIRST_STEPS: &str = "\
+First steps:
+  millstream demo
+  millstream wordcount access.log";
+
 /// Where the options that every verb has stand in its help: after its own.
 const GLOBAL: usize = 900;
 
-/// Counts, filters and archives the logs of Kafka topics: batch by batch, exactly once.
+/// Runs SQL over the logs of Kafka topics and files, and writes Parquet or Kafka: batch by batch, exactly once.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, arg_required_else_help = true, after_help = exit::TABLE)]
+#[command(version, max_term_width = 110, arg_required_else_help = true, after_help = after_help())]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -83,6 +97,10 @@ impl Verb {
             Self::Man(man) => man.run(output),
         }
     }
+}
+
+fn after_help() -> String {
+    format!("{FIRST_STEPS}\n\n{}", exit::TABLE)
 }
 
 /// Returns the command line's definition, for completions and for tests of the documentation.

@@ -14,6 +14,21 @@ use crate::job::JobFile;
 use crate::job::build::{BuildError, SqlAnalysis, build};
 
 const EXAMPLES: &str = "\
+A job:
+  [source.logs]
+  kind = \"file\"                        # or kafka: brokers, topic
+  paths = \"access.log\"
+  format = \"combined\"                  # `millstream parse --help` lists all
+
+  [query]
+  mode = \"complete\"                    # or append, update
+  sql = \"SELECT status, count(*) AS hits FROM logs GROUP BY status\"
+
+  [sink]
+  kind = \"console\"                     # or kafka: topic, key; or parquet: dir
+
+All keys: millstream schema job --keys. Functions of SQL: millstream query --help.
+
 Examples:
   millstream new errors_a_minute --out errors.toml
   millstream run errors.toml
