@@ -8,8 +8,9 @@ use datafusion_sql::sqlparser::ast::{
     visit_relations,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
-use datafusion_sql::sqlparser::parser::Parser;
-use datafusion_sql::sqlparser::tokenizer::Span;
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
 use super::Table;
 use super::error::{Result, SqlError};
@@ -71,7 +72,7 @@ pub(super) fn sources(sql: &str) -> Result<Vec<String>> {
 /// Returns the one statement in `sql`, and whether it stood in an `EXPLAIN`.
 fn statement(sql: &str) -> Result<(Statement, bool)> {
     let parser = Parser::new(&GenericDialect {}).with_recursion_limit(NESTING_MAX);
-    let mut statements = parser.try_with_sql(sql)?.parse_statements()?;
+    let mut statements = parser.with_tokens_with_locations(tokens(sql)?).parse_statements()?;
     let statement = statements.pop().ok_or_else(|| SqlError::new("there is no query"))?;
     if !statements.is_empty() {
         return Err(SqlError::at(
@@ -83,6 +84,27 @@ fn statement(sql: &str) -> Result<(Statement, bool)> {
         Statement::Explain { statement, .. } => Ok((*statement, true)),
         statement => Ok((statement, false)),
     }
+}
+
+/// Returns the tokens of `sql`, in which `offset` is the clause before a number and a name elsewhere.
+///
+/// Every Kafka source has a column `offset`. To the parser the word always begins the clause, and after a comma it ends the
+/// list of columns.
+fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+    let mut tokens = tokens.map_err(ParserError::from)?;
+    let mut is_before_number = false;
+    for token in tokens.iter_mut().rev() {
+        match &mut token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.keyword == Keyword::OFFSET && !is_before_number => {
+                word.keyword = Keyword::NoKeyword;
+            }
+            _ => {}
+        }
+        is_before_number = matches!(token.token, Token::Number(..));
+    }
+    Ok(tokens)
 }
 
 impl Marks {
