@@ -1,4 +1,6 @@
-//! Writes Parquet files that appear whole, once, and only when their epoch is committed.
+//! Parquet files. The source is in [`source`].
+//!
+//! The sink writes files that appear whole, once, and only when their epoch is committed.
 //!
 //! ```text
 //! DIR/topic=web/partition-00003-offset-…120000-…240000.parquet     Layout::Append
@@ -20,7 +22,9 @@ pub mod manifest;
 mod naming;
 mod open;
 mod properties;
+pub mod source;
 mod staged;
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
