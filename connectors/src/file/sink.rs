@@ -394,7 +394,7 @@ fn open(path: &Path) -> Result<(File, bool)> {
         Ok(()) => Ok((file, is_new)),
         Err(TryLockError::WouldBlock) => Err(Error::Sink {
             output: path.display().to_string(),
-            problem: "another process writes to this file: stop it first".to_owned(),
+            problem: "another run or another sink writes to this file: stop it, or use another path".to_owned(),
         }),
         Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
     }

@@ -1,7 +1,7 @@
 //! Topics by a regular expression.
 
 use engine::{Error, Result};
-use regex_automata::meta::Regex;
+use regex_automata::meta::{BuildError, Regex};
 
 /// Bytes of the compiled program: the default of the crate `regex`.
 const PROGRAM_BYTES_MAX: usize = 10 << 20;
@@ -27,14 +27,15 @@ impl TopicPattern {
     pub(super) fn new(text: &str) -> Result<Self> {
         let config = Regex::config().nfa_size_limit(Some(PROGRAM_BYTES_MAX));
         let regex = Regex::builder().configure(config).build(text);
-        let problem = |error: regex_automata::meta::BuildError| match error.syntax_error() {
+        let problem = |error: BuildError| match error.syntax_error() {
+            // It shows the pattern with a caret below.
             Some(error) => error.to_string(),
             None => error.to_string(),
         };
+        let invalid = |error| Error::Invalid(format!("cannot read the topics' pattern: {}", problem(error)));
         Ok(Self {
             text: text.to_owned(),
-            regex: regex
-                .map_err(|error| Error::Invalid(format!("cannot read the topics' pattern: {}", problem(error))))?,
+            regex: regex.map_err(invalid)?,
         })
     }
 
@@ -57,8 +58,8 @@ impl TopicPattern {
     }
 
     fn no_match(&self, names: &[String], brokers: &str) -> Error {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let names: Vec<&str> = names.into_iter().filter(|name| !name.starts_with(INTERNAL)).collect();
+        let names = names.iter().map(String::as_str);
+        let names: Vec<&str> = names.filter(|name| !name.starts_with(INTERNAL)).collect();
         let offered = names[..names.len().min(OFFERED_MAX)].join(", ");
         let there_are = match names.len() {
             0 => "there is none yet".to_owned(),

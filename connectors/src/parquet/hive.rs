@@ -3,7 +3,8 @@
 //! A folder for a part of a time is derived, so the time itself stays in the file. A column whose own value names the
 //! folder is not in the file: Hive, Spark and DuckDB leave it out too when they write, and read it back from the path.
 //! Where a column is in both places, readers differ: pyarrow refuses a file whose type is not the one it infers from the
-//! path.
+//! path. Null and an empty text are one folder, `__HIVE_DEFAULT_PARTITION__`, which Hive, Spark and pyarrow give back as
+//! null, and DuckDB as that text.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -170,7 +170,11 @@ fn a_second_run_is_refused_while_the_first_one_lives() {
     let path = dir.path().join("out");
     let mut first = start(&path, TextFormat::Csv, &[]).unwrap();
     let token = commit(&mut first, 1, &[batch(0, 1)]);
-    check_refused(&path, &[candidate(1, &token)], "another process writes to this file");
+    check_refused(
+        &path,
+        &[candidate(1, &token)],
+        "another run or another sink writes to this file",
+    );
     commit(&mut first, 2, &[batch(1, 2)]);
 }
 
