@@ -32,6 +32,8 @@ pub(super) struct Input {
     pub(super) operators: Vec<Arc<dyn Operator>>,
     /// The columns that the queries see.
     pub(super) schema: SchemaRef,
+    /// The topics that are read; those of a pattern are asked of the brokers.
+    pub(super) topics: Vec<String>,
 }
 
 /// Returns a source as queries see it: with every column that it can have.
@@ -108,6 +110,7 @@ impl Input {
                 schema: source.schema(),
                 source: Box::new(source),
                 operators: vec![],
+                topics: vec![],
             });
         }
         let kept = kept(source, wanted)?;
@@ -122,10 +125,12 @@ impl Input {
         let schema = operators
             .last()
             .map_or_else(|| columns.schema(), |operator| operator.schema());
+        let (source, topics) = open(source, columns, job, threads)?;
         Ok(Self {
-            source: open(source, columns, job, threads)?,
+            source,
             operators,
             schema,
+            topics,
         })
     }
 }
@@ -227,35 +232,39 @@ fn declared(column: &ColumnPlan) -> Result<DeclaredColumn> {
     })
 }
 
-fn open(plan: &SourcePlan, columns: SourceColumns, job: &JobPlan, threads: NonZeroUsize) -> Result<Box<dyn Source>> {
+/// Returns the source, and the topics that it reads.
+fn open(
+    plan: &SourcePlan,
+    columns: SourceColumns,
+    job: &JobPlan,
+    threads: NonZeroUsize,
+) -> Result<(Box<dyn Source>, Vec<String>)> {
     match &plan.kind {
         SourceKind::Kafka(kafka) => {
             let mut options = kafka_options(kafka)?;
             options.columns = columns.0;
             options.batch_rows_max = job.run.batch_rows.get();
-            Ok(Box::new(KafkaSource::new(options)?))
+            let source = KafkaSource::new(options)?;
+            let topics = source.topics()?;
+            Ok((Box::new(source), topics))
         }
         SourceKind::File { paths } => {
             let mut options = FileOptions::new(matching(paths)?);
             options.batch_rows_max = job.run.batch_rows.get();
             options.threads = threads.get();
-            Ok(Box::new(FileSource::new(options)?))
+            Ok((Box::new(FileSource::new(options)?), vec![]))
         }
-        SourceKind::Generate(options) => Ok(Box::new(GenerateSource::new(*options)?)),
+        SourceKind::Generate(options) => Ok((Box::new(GenerateSource::new(*options)?), vec![])),
     }
 }
 
 fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
-    let topics = match &kafka.topics {
-        Topics::Names(names) => names.clone(),
-        Topics::Pattern(_) => vec![],
+    let (topics, pattern) = match &kafka.topics {
+        Topics::Names(names) => (names.clone(), None),
+        Topics::Pattern(pattern) => (vec![], Some(pattern.clone())),
     };
     let mut options = SourceOptions::new(kafka.connection.connect()?, topics, kafka.group.as_str());
-    if let Topics::Pattern(pattern) = &kafka.topics {
-        return Err(Error::Invalid(format!(
-            "topic_pattern = \"{pattern}\" can't be run yet: name the topics"
-        )));
-    }
+    options.topic_pattern = pattern;
     options.from.clone_from(&kafka.from);
     options.to.clone_from(&kafka.to);
     options.on_data_loss = kafka.on_data_loss;

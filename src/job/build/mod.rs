@@ -51,7 +51,7 @@ pub enum BuildError {
     Engine(#[from] Error),
 }
 
-/// Returns the pipeline of a job. Secrets are read; servers are not asked yet.
+/// Returns the pipeline of a job. Secrets are read; servers are asked for nothing but the topics of a pattern.
 ///
 /// # Errors
 /// When a statement is wrong or can't run as a stream, or a source or sink can't be made.
@@ -60,7 +60,7 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
     let threads = threads.unwrap_or(NonZeroUsize::MIN);
     let (source, queries) = planned(plan)?;
     let input = Input::new(source, &wanted(source, &queries), plan, threads)?;
-    let mut outputs = Outputs::new(plan, source);
+    let mut outputs = Outputs::new(plan, source, input.topics.clone());
     let dead_letters = plan.dead_letter.as_ref().map(|sink| outputs.dead_letters(sink));
     let dead_letters = dead_letters.transpose()?;
     let mut built = vec![];

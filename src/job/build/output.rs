@@ -14,7 +14,7 @@ use engine::{Error, Result};
 
 use crate::job::plan::{
     DatePart as DatePartPlan, Delivery, JobPlan, KafkaSinkPlan, ParquetPlan, PartitionBy as PartitionByPlan, RowFormat,
-    SinkPlan, SourceKind, SourcePlan, TextFormat, Topics, ValuePlan,
+    SinkPlan, SourceKind, SourcePlan, TextFormat, ValuePlan,
 };
 use crate::sql::Planned;
 
@@ -22,6 +22,8 @@ use crate::sql::Planned;
 pub(super) struct Outputs<'a> {
     job: &'a JobPlan,
     source: &'a SourcePlan,
+    /// The topics that are read.
+    topics: Vec<String>,
     leader: Option<Leader>,
 }
 
@@ -32,10 +34,11 @@ struct Leader {
 }
 
 impl<'a> Outputs<'a> {
-    pub(super) fn new(job: &'a JobPlan, source: &'a SourcePlan) -> Self {
+    pub(super) fn new(job: &'a JobPlan, source: &'a SourcePlan, topics: Vec<String>) -> Self {
         Self {
             job,
             source,
+            topics,
             leader: None,
         }
     }
@@ -139,10 +142,7 @@ impl<'a> Outputs<'a> {
     /// Returns the topics whose positions are part of a transaction on `brokers`: none if the source is elsewhere.
     fn source_topics(&self, brokers: &str) -> Vec<String> {
         match &self.source.kind {
-            SourceKind::Kafka(kafka) if kafka.connection.brokers == brokers => match &kafka.topics {
-                Topics::Names(names) => names.clone(),
-                Topics::Pattern(_) => vec![],
-            },
+            SourceKind::Kafka(kafka) if kafka.connection.brokers == brokers => self.topics.clone(),
             _ => vec![],
         }
     }
