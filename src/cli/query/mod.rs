@@ -143,7 +143,7 @@ impl Query {
         )?;
         let query = JobQuery {
             operators,
-            aggregate: planned.aggregate.map(|aggregate| Box::new(aggregate) as Box<_>),
+            aggregate: planned.aggregate,
             finish: planned.finish,
             mode: OutputMode::Complete,
             ..JobQuery::new(Box::new(sink))

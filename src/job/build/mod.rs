@@ -21,7 +21,7 @@ use engine::{Error, Result};
 pub use self::analysis::SqlAnalysis;
 use self::input::Input;
 use self::output::Outputs;
-use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
+use super::plan::{JobPlan, LateRows, Mode, QueryPlan, SourcePlan};
 use crate::job::JobErrors;
 use crate::sql::{self, Planned};
 
@@ -98,11 +98,7 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
 /// # Errors
 /// When a statement is wrong, or they read more than one source.
 pub(super) fn planned(plan: &JobPlan) -> Result<(&SourcePlan, Vec<Planned>), BuildError> {
-    let tables = plan
-        .sources
-        .iter()
-        .map(|source| input::table(source))
-        .collect::<Result<Vec<_>>>()?;
+    let tables = plan.sources.iter().map(input::table).collect::<Result<Vec<_>>>()?;
     let mut queries = vec![];
     for query in &plan.queries {
         let planned = sql::plan(&query.sql, &tables, query.mode.into());
@@ -129,6 +125,12 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
     let Some(sink) = &plan.sink else {
         return Err(Error::Invalid(format!("query {}: expected a sink", plan.name)));
     };
+    if plan.late == LateRows::DeadLetter {
+        return Err(Error::Invalid(format!(
+            "query {}: late = \"dead_letter\" can't be run yet: late rows are counted and dropped; write late = \"drop\"",
+            plan.name
+        )));
+    }
     if !planned.whole.is_empty() {
         return Err(Error::Invalid(format!(
             "query {}: ORDER BY and LIMIT need a result that is put out as a whole: an aggregate in mode complete, or \
@@ -144,7 +146,7 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
     Ok(Query {
         name: plan.name.clone(),
         operators,
-        aggregate: planned.aggregate.map(|aggregate| Box::new(aggregate) as Box<_>),
+        aggregate: planned.aggregate,
         finish: planned.finish,
         mode,
         sink,

@@ -1,6 +1,11 @@
 //! Columns, filters, scalar functions.
 
-use super::{bounded, check, check_plan, run};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use engine::operator::OutputMode;
+
+use super::{Table, bounded, check, check_plan, plan, run};
 
 #[test]
 fn columns_are_chosen_and_rows_filtered() {
@@ -31,6 +36,37 @@ fn only_the_columns_that_are_used_are_read() {
             "result (p Utf8)",
         ],
     );
+}
+
+#[test]
+fn offset_is_a_column_unless_a_number_follows() {
+    let table = Table {
+        name: "events".to_owned(),
+        schema: Arc::new(Schema::new(vec![
+            Field::new("partition", DataType::Int32, false),
+            Field::new("offset", DataType::Int64, false),
+        ])),
+        event_time: None,
+        bounded: true,
+    };
+    for (sql, columns) in [
+        ("SELECT partition, offset\nFROM events", vec!["partition", "offset"]),
+        ("SELECT offset, partition FROM events", vec!["offset", "partition"]),
+        ("SELECT max(offset) AS last FROM events", vec!["last"]),
+        (
+            "SELECT partition FROM events WHERE offset > 5 LIMIT 3 OFFSET 2",
+            vec!["partition"],
+        ),
+    ] {
+        let planned = plan(sql, std::slice::from_ref(&table), OutputMode::Complete).expect(sql);
+        let names: Vec<_> = planned
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        assert_eq!(names, columns, "{sql}");
+    }
 }
 
 #[test]
