@@ -14,6 +14,8 @@ mod formats;
 mod golden;
 mod job_files;
 #[cfg(feature = "sql")]
+mod jobs;
+#[cfg(feature = "sql")]
 mod query;
 mod readme;
 mod security;

@@ -4,6 +4,8 @@ mod check;
 mod completions;
 mod demo;
 mod exit;
+#[cfg(feature = "sql")]
+mod explain;
 mod generate;
 mod kafka;
 mod launch;
@@ -72,6 +74,8 @@ enum Verb {
     #[cfg(feature = "sql")]
     Run(run::Run),
     Check(check::Check),
+    #[cfg(feature = "sql")]
+    Explain(explain::Explain),
     New(new::New),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -91,6 +95,8 @@ impl Verb {
             #[cfg(feature = "sql")]
             Self::Run(run) => run.run(output),
             Self::Check(check) => check.run(output),
+            #[cfg(feature = "sql")]
+            Self::Explain(explain) => explain.run(output),
             Self::New(new) => new.run(output),
             Self::Schema(schema) => schema.run(output),
             Self::Completions(completions) => completions.run(output),

@@ -170,13 +170,20 @@ impl View {
             let seconds = self.start.elapsed().as_secs_f64();
             let (rows, bytes) = (metrics.rows_in.get(), metrics.bytes_in.get());
             let mut text = format!("{}, {} in {seconds:.1} s", rows_of(rows), HumanBytes(bytes));
-            match metrics.rows_repaired.get() {
-                0 => {}
-                1 => text.push_str("; 1 row was not UTF-8 and was repaired with U+FFFD"),
-                repaired => text.push_str(&format!(
-                    "; {} were not UTF-8 and were repaired with U+FFFD",
-                    rows_of(repaired)
-                )),
+            for (count, one, many) in [
+                (
+                    metrics.rows_repaired.get(),
+                    "was not UTF-8 and was repaired with U+FFFD",
+                    "were not UTF-8 and were repaired with U+FFFD",
+                ),
+                (metrics.rows_bad.get(), "could not be decoded", "could not be decoded"),
+                (metrics.rows_late.get(), "came too late", "came too late"),
+            ] {
+                match count {
+                    0 => {}
+                    1 => text.push_str(&format!("; 1 row {one}")),
+                    _ => text.push_str(&format!("; {} {many}", rows_of(count))),
+                }
             }
             let left_out = left_out(metrics);
             if !left_out.is_empty() {

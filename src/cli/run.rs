@@ -7,11 +7,10 @@ use clap::Args;
 use engine::Result;
 
 use super::Exit;
-use super::check::{OverrideArguments, report};
+use super::check::{OverrideArguments, load, report};
 use super::launch::{Launch, Output};
 use super::progress::Progress;
-use crate::job::JobFile;
-use crate::job::build::{BuildError, SqlAnalysis, build};
+use crate::job::build::{BuildError, build};
 
 const EXAMPLES: &str = "\
 A job:
@@ -49,9 +48,7 @@ pub(super) struct Run {
 impl Run {
     /// Runs the job.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
-        let overrides = self.overrides.overrides();
-        let loaded = JobFile::read(&self.job, &overrides).and_then(|file| file.check(Some(&SqlAnalysis::default())));
-        let plan = match loaded {
+        let plan = match load(&self.job, &self.overrides.overrides()) {
             Ok(plan) => plan,
             Err(errors) => return Ok(report(&self.job, &errors)),
         };

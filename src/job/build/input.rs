@@ -12,6 +12,7 @@ use connectors::file::{FileOptions, FileSource};
 use connectors::generate::GenerateSource;
 use connectors::kafka::options::{KafkaColumn, SourceOptions};
 use connectors::kafka::source::KafkaSource;
+use connectors::parquet::source::{ParquetSource, ParquetSourceOptions};
 use engine::operator::Operator;
 use engine::source::Source;
 use engine::{Error, Result};
@@ -38,17 +39,34 @@ pub(super) struct Input {
 /// # Errors
 /// When its format is not one, or its columns do not fit it.
 pub(super) fn table(source: &SourcePlan) -> Result<Table> {
-    let columns = KafkaColumn::ALL;
-    let input = SourceColumns::of(source, columns);
-    let operators = decoding(source, &input.schema(), None, None)?;
     Ok(Table {
         name: source.name.clone(),
-        schema: operators
-            .last()
-            .map_or_else(|| input.schema(), |operator| operator.schema()),
+        schema: match parquet_files(source)? {
+            Some(options) => ParquetSource::new(options)?.schema(),
+            None => decoded(source)?,
+        },
         event_time: source.time.as_ref().map(|time| time.column.clone()),
         bounded: is_bounded(&source.kind),
     })
+}
+
+/// Returns every column that a source's decoder can make, and those of its records.
+fn decoded(source: &SourcePlan) -> Result<SchemaRef> {
+    let input = SourceColumns::of(source, KafkaColumn::ALL);
+    let operators = decoding(source, &input.schema(), None, None)?;
+    Ok(operators
+        .last()
+        .map_or_else(|| input.schema(), |operator| operator.schema()))
+}
+
+/// Returns what is read of files that need no decoder; `None` for all other sources.
+fn parquet_files(source: &SourcePlan) -> Result<Option<ParquetSourceOptions>> {
+    match &source.kind {
+        SourceKind::File { paths } if matches!(source.formats[..], [FormatPlan::Parquet]) => {
+            Ok(Some(ParquetSourceOptions::new(matching(paths)?)))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn is_bounded(kind: &SourceKind) -> bool {
@@ -81,6 +99,17 @@ impl SourceColumns {
 impl Input {
     /// Returns the source and its decoder for the columns `wanted`.
     pub(super) fn new(source: &SourcePlan, wanted: &[String], job: &JobPlan, threads: NonZeroUsize) -> Result<Self> {
+        if let Some(mut options) = parquet_files(source)? {
+            options.columns = Some(wanted.to_vec());
+            options.batch_rows_max = job.run.batch_rows.get();
+            options.threads = threads.get();
+            let source = ParquetSource::new(options)?;
+            return Ok(Self {
+                schema: source.schema(),
+                source: Box::new(source),
+                operators: vec![],
+            });
+        }
         let kept = kept(source, wanted)?;
         let needs_all = matches!(source.on_bad, BadRowsPlan::DeadLetter | BadRowsPlan::Fail);
         let is_needed = |column: &KafkaColumn| {

@@ -93,6 +93,23 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
     })
 }
 
+/// Returns each query's steps as text: the columns that are read, the operators in the order in which rows pass them, the
+/// columns of the result.
+///
+/// # Errors
+/// When a statement is wrong or can't run as a stream.
+pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
+    let (_, queries) = planned(plan)?;
+    let explained = plan.queries.iter().zip(&queries);
+    let texts =
+        explained.map(|(query, planned)| format!("query {} ({}):\n{}", query.name, query.mode, indented(planned)));
+    Ok(texts.collect::<Vec<_>>().join("\n"))
+}
+
+fn indented(planned: &Planned) -> String {
+    planned.explain().lines().map(|line| format!("  {line}\n")).collect()
+}
+
 /// Returns every query's plan, and the source that they read.
 ///
 /// # Errors
