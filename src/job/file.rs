@@ -297,7 +297,7 @@ kinds! {
         Parquet(ParquetSink) = "parquet",
         /// A Kafka topic, exactly once
         Kafka(KafkaSink) = "kafka",
-        /// One file of text; at least once
+        /// One file of text, exactly once; the standard output and pipes at least once
         File(FileSink) = "file",
     }
 }
@@ -415,11 +415,11 @@ pub(super) type DeadLetter = Kinded<DeadLetterKind, NoKeys>;
 kinds! {
     /// Where bad records go, as they came, with topic, partition, offset, timestamp, key, headers and the reason.
     "[dead_letter]" enum DeadLetterKind by "kind", false {
-        /// A Kafka topic: key, value and headers as they were, the rest as further headers
+        /// A Kafka topic: JSON objects with topic, partition, offset, timestamp, key, headers, value and reason
         Kafka(DeadLetterTopic) = "kafka",
         /// A folder of Parquet files
         Parquet(DeadLetterFolder) = "parquet",
-        /// A file of JSON lines; at least once
+        /// A file of JSON lines, exactly once
         File(DeadLetterFile) = "file",
     }
 }
