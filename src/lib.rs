@@ -1,6 +1,8 @@
 //! Millstream: Kafka topics of logs through a vectorized Arrow pipeline to Parquet and Kafka, exactly once.
 //!
-//! This crate is the program and a facade: [`engine`] runs pipelines, [`connectors`] are what they read and write.
+//! This crate is the program and a facade: [`engine`] runs pipelines, [`connectors`] are what they read, decode and write.
+//! [`job`] makes a checked plan of a job file, and a pipeline of that; `sql` (a feature, on by default) makes operators of a
+//! statement; [`wordcount`] is a pipeline made by hand:
 //!
 //! ```
 //! use std::num::NonZeroUsize;

@@ -194,3 +194,18 @@ fn every_verb_around_jobs_has_examples_in_its_help() {
         assert!(help.contains("Examples:\n  millstream"), "{help}");
     }
 }
+
+#[test]
+fn explain_shows_the_operators_of_every_query() {
+    let scratch = Scratch::new("explain");
+    millstream(&scratch, "new word_count --out job.toml").expect_code(0);
+    let shown = millstream(&scratch, "explain job.toml").expect_code(0).stdout;
+    for expected in [
+        "source lines: kafka localhost:9092",
+        "tokenize line ascii",
+        "aggregate count(*) AS",
+        "result (word Utf8",
+    ] {
+        assert!(shown.contains(expected), "{expected} in {shown}");
+    }
+}

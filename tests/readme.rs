@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use millstream::engine::operator::registry;
+use millstream::connectors::decode;
+use millstream::engine::{aggregate, operator};
 use millstream::{cli, connectors};
 
 /// Returns the README with the text between the marks of `table` replaced.
@@ -37,8 +38,24 @@ fn connectors_table() -> String {
 
 fn operators_table() -> String {
     let mut rows = "| operator | what it gives |\n|---|---|\n".to_owned();
-    for entry in registry::ENTRIES {
+    for entry in operator::registry::ENTRIES {
         rows.push_str(&format!("| {} | {} |\n", entry.name, entry.summary));
+    }
+    rows
+}
+
+fn formats_table() -> String {
+    let mut rows = "| format | what it is | columns |\n|---|---|---|\n".to_owned();
+    for entry in decode::registry::ENTRIES {
+        rows.push_str(&format!("| {} | {} | {} |\n", entry.name, entry.summary, entry.columns));
+    }
+    rows
+}
+
+fn aggregates_table() -> String {
+    let mut rows = "| aggregate | what it gives |\n|---|---|\n".to_owned();
+    for entry in aggregate::registry::ENTRIES {
+        rows.push_str(&format!("| `{}` | {} |\n", entry.usage, entry.summary));
     }
     rows
 }
@@ -52,6 +69,8 @@ fn the_tables_are_those_of_the_registries() {
         ("verbs", verbs_table()),
         ("connectors", connectors_table()),
         ("operators", operators_table()),
+        ("formats", formats_table()),
+        ("aggregates", aggregates_table()),
     ] {
         expected = with_table(&expected, table, &rows);
     }

@@ -15,19 +15,20 @@ pub struct Entry {
 pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "kafka",
-        reads: "topics, from any offset or time, bounded or for ever; value, key, headers, topic, partition, offset, \
-                timestamp as columns",
+        reads: "topics by name or pattern, from any offset or time, bounded or for ever; value, key, headers, topic, \
+                partition, offset, timestamp as columns",
         writes: "a topic, exactly once (one transaction an epoch) or at least once; JSON or one raw column",
     },
     Entry {
         name: "parquet",
-        reads: "",
-        writes: "a folder, exactly once: records by topic and offsets, changes by epoch, or one table replaced atomically",
+        reads: "files, the wanted columns of them, row groups skipped up to where a run goes on",
+        writes: "a folder, exactly once: records by topic and offsets, rows or changes by epoch, in folders by columns and \
+                 dates, or one table replaced atomically",
     },
     Entry {
         name: "file",
         reads: "text files, plain, gzip or zstd, line by line",
-        writes: "",
+        writes: "a file of JSON lines, CSV or TSV, exactly once; standard output and pipes, at least once",
     },
     Entry {
         name: "generate",

@@ -72,7 +72,7 @@ pub(super) fn report(job: &Path, errors: &JobErrors) -> Exit {
 }
 
 /// Returns the checked job; with SQL built in, its statements are checked too.
-fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
+pub(super) fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
     let file = JobFile::read(job, overrides)?;
     #[cfg(feature = "sql")]
     return file.check(Some(&crate::job::build::SqlAnalysis::default()));
@@ -81,7 +81,7 @@ fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
 }
 
 /// Returns a line a source, query and sink.
-fn describe(plan: &JobPlan) -> String {
+pub(super) fn describe(plan: &JobPlan) -> String {
     let mut text = String::new();
     for source in &plan.sources {
         text.push_str(&format!("  source {}: {source}\n", source.name));

@@ -4,6 +4,8 @@ mod check;
 mod completions;
 mod demo;
 mod exit;
+#[cfg(feature = "sql")]
+mod explain;
 mod generate;
 mod kafka;
 mod launch;
@@ -28,12 +30,26 @@ use tracing_subscriber::EnvFilter;
 
 pub use exit::Exit;
 
+#[cfg(feature = "sql")]
+const FIRST_STEPS: &str = "\
+First steps:
+  millstream demo
+  millstream query -f combined \"SELECT status, count(*) AS hits FROM 'access.log' GROUP BY status\"
+  millstream new errors_a_minute --out errors.toml
+  millstream check errors.toml
+  millstream run errors.toml";
+#[cfg(not(feature = "sql"))]
+const FIRST_STEPS: &str = "\
+First steps:
+  millstream demo
+  millstream wordcount access.log";
+
 /// Where the options that every verb has stand in its help: after its own.
 const GLOBAL: usize = 900;
 
-/// Counts, filters and archives the logs of Kafka topics: batch by batch, exactly once.
+/// Runs SQL over the logs of Kafka topics and files, and writes Parquet or Kafka: batch by batch, exactly once.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, arg_required_else_help = true, after_help = exit::TABLE)]
+#[command(version, max_term_width = 110, arg_required_else_help = true, after_help = after_help())]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -58,6 +74,8 @@ enum Verb {
     #[cfg(feature = "sql")]
     Run(run::Run),
     Check(check::Check),
+    #[cfg(feature = "sql")]
+    Explain(explain::Explain),
     New(new::New),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -77,12 +95,18 @@ impl Verb {
             #[cfg(feature = "sql")]
             Self::Run(run) => run.run(output),
             Self::Check(check) => check.run(output),
+            #[cfg(feature = "sql")]
+            Self::Explain(explain) => explain.run(output),
             Self::New(new) => new.run(output),
             Self::Schema(schema) => schema.run(output),
             Self::Completions(completions) => completions.run(output),
             Self::Man(man) => man.run(output),
         }
     }
+}
+
+fn after_help() -> String {
+    format!("{FIRST_STEPS}\n\n{}", exit::TABLE)
 }
 
 /// Returns the command line's definition, for completions and for tests of the documentation.

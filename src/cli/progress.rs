@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat};
 use engine::metrics::Metrics;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -184,6 +185,10 @@ impl View {
                     _ => text.push_str(&format!("; {} {many}", rows_of(count))),
                 }
             }
+            let left_out = left_out(metrics);
+            if !left_out.is_empty() {
+                text.push_str(&format!("; {left_out}"));
+            }
             say(&format!("{}: {text}", self.title));
         }
     }
@@ -204,8 +209,31 @@ impl View {
             let left = seconds / done as f64 * (all - done) as f64;
             text.push_str(&format!("  {} left", HumanDuration(Duration::from_secs_f64(left))));
         }
+        if metrics.groups.get() > 0 {
+            text.push_str(&format!("  {} groups", HumanCount(metrics.groups.get())));
+        }
+        if let Some(time) = metrics.watermark_micros().and_then(DateTime::from_timestamp_micros) {
+            text.push_str(&format!(
+                "  watermark {}",
+                time.to_rfc3339_opts(SecondsFormat::Secs, true)
+            ));
+        }
+        let left_out = left_out(metrics);
+        if !left_out.is_empty() {
+            text.push_str(&format!("  {left_out}"));
+        }
         text
     }
+}
+
+/// Returns how many rows were bad and how many late, if any were.
+fn left_out(metrics: &Metrics) -> String {
+    let counts = [("bad", metrics.rows_bad.get()), ("late", metrics.rows_late.get())];
+    let some = counts.iter().filter(|(_, count)| *count > 0);
+    let some: Vec<_> = some
+        .map(|(what, count)| format!("{} {what}", HumanCount(*count)))
+        .collect();
+    some.join(", ")
 }
 
 fn bar() -> MutexGuard<'static, Option<ProgressBar>> {
@@ -235,5 +263,15 @@ mod tests {
         assert_eq!(rows_of(1), "1 row");
         assert_eq!(rows_of(8041), "8,041 rows");
         assert_eq!((percent((1, 4)), percent((0, 0))), (25.0, 100.0));
+    }
+
+    #[test]
+    fn rows_left_out_are_told_by_their_kind() {
+        let metrics = Metrics::default();
+        assert_eq!(left_out(&metrics), "");
+        metrics.rows_bad.add(1200);
+        assert_eq!(left_out(&metrics), "1,200 bad");
+        metrics.rows_late.add(3);
+        assert_eq!(left_out(&metrics), "1,200 bad, 3 late");
     }
 }

@@ -7,13 +7,27 @@ use clap::Args;
 use engine::Result;
 
 use super::Exit;
-use super::check::{OverrideArguments, report};
+use super::check::{OverrideArguments, load, report};
 use super::launch::{Launch, Output};
 use super::progress::Progress;
-use crate::job::JobFile;
-use crate::job::build::{BuildError, SqlAnalysis, build};
+use crate::job::build::{BuildError, build};
 
 const EXAMPLES: &str = "\
+A job:
+  [source.logs]
+  kind = \"file\"                        # or kafka: brokers, topic
+  paths = \"access.log\"
+  format = \"combined\"                  # `millstream parse --help` lists all
+
+  [query]
+  mode = \"complete\"                    # or append, update
+  sql = \"SELECT status, count(*) AS hits FROM logs GROUP BY status\"
+
+  [sink]
+  kind = \"console\"                     # or kafka: topic, key; or parquet: dir
+
+All keys: millstream schema job --keys. Functions of SQL: millstream query --help.
+
 Examples:
   millstream new errors_a_minute --out errors.toml
   millstream run errors.toml
@@ -34,9 +48,7 @@ pub(super) struct Run {
 impl Run {
     /// Runs the job.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
-        let overrides = self.overrides.overrides();
-        let loaded = JobFile::read(&self.job, &overrides).and_then(|file| file.check(Some(&SqlAnalysis::default())));
-        let plan = match loaded {
+        let plan = match load(&self.job, &self.overrides.overrides()) {
             Ok(plan) => plan,
             Err(errors) => return Ok(report(&self.job, &errors)),
         };

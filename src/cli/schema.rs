@@ -12,7 +12,8 @@ Examples:
   millstream schema job > job.schema.json
   millstream schema job --keys
 
-An editor that knows TOML schemas takes the file by a first line in the job: #:schema ./job.schema.json";
+An editor that knows TOML schemas takes the file by a first line in the job:
+  #:schema ./job.schema.json";
 
 /// Show what a job file may hold: as JSON schema for editors, or as tables of its keys
 #[derive(Debug, Args)]

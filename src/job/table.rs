@@ -295,6 +295,7 @@ macro_rules! kinds {
     ) => {
         $(#[doc = $doc])+
         #[derive(Clone, Debug)]
+        #[allow(dead_code, reason = "of a kind without keys of its own only the name is looked at")]
         pub(super) enum $name { $($(#[doc = $kind_doc])+ $kind(Box<$table>),)+ }
 
         impl $crate::job::table::Kinds for $name {

@@ -73,6 +73,10 @@ pub(super) fn as_sql(expr: &Expr) -> Result<String> {
             let text = format!("'{}'", text.replace('\'', "''"));
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(text))))
         }
+        Expr::Column(column) => {
+            let column = Column::new_unqualified(column.name.clone());
+            Ok(Transformed::yes(Expr::Column(column)))
+        }
         _ => Ok(Transformed::no(part)),
     })?;
     Ok(quoted.data.human_display().to_string())

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::TreeNode;
 use datafusion_expr::LogicalPlan;
+use datafusion_expr::logical_plan::Distinct;
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
@@ -18,7 +20,7 @@ use datafusion_sql::sqlparser::ast::Statement;
 use super::Table;
 use super::catalog::Catalog;
 use super::error::{Result, SqlError};
-use super::function::HOP;
+use super::function::{HOP, SESSION};
 use super::lower::input;
 
 /// Returns the optimized plan of a statement.
@@ -31,21 +33,29 @@ pub(super) fn logical(statement: Statement, tables: &[Table]) -> Result<LogicalP
     let plan = plan.map_err(|error| SqlError::from(error).with_nearest_function(&catalog))?;
     input::refuse_the_moment(&plan, tables)?;
     let plan = Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})?;
-    let optimizer = Optimizer::with_rules(rules(input::call_in(&plan, &[HOP])?.is_some()));
+    if plan.exists(|node| Ok(matches!(node, LogicalPlan::Distinct(Distinct::On(_)))))? {
+        // The optimizer would make it an aggregate over functions of its own, and move conditions below it.
+        return optimized(plan, vec![Arc::new(SimplifyExpressions::new())]);
+    }
+    let rules = rules(input::call_in(&plan, &[HOP, SESSION])?.is_some());
+    optimized(plan, rules)
+}
+
+fn optimized(plan: LogicalPlan, rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Result<LogicalPlan> {
     let context = OptimizerContext::new().with_skip_failing_rules(false);
-    Ok(optimizer.optimize(plan, &context, |_, _| {})?)
+    Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
 }
 
 /// The rules that serve a chain of operators over one input; joins are refused before. A condition on the start of a window
-/// can't go below the `hop` that makes the rows, which the optimizer does not know.
-fn rules(has_hop: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+/// can't go below the `hop` or `session` that finds it, which the optimizer does not know.
+fn rules(has_rows: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
     ];
-    if !has_hop {
+    if !has_rows {
         rules.push(Arc::new(PushDownFilter::new()));
     }
     rules.push(Arc::new(OptimizeProjections::new()));

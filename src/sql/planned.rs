@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use engine::operator::aggregate::HashAggregate;
 use engine::operator::expression::column;
 use engine::operator::project::Project;
 use engine::operator::{Operator, StatefulOperator};
@@ -19,8 +18,8 @@ pub struct Planned {
     /// What happens to each batch of [`input`](Self::input).
     pub operators: Vec<Arc<dyn Operator>>,
     /// What is kept over batches, if anything.
-    pub aggregate: Option<HashAggregate>,
-    /// The window of the groups, by which they close.
+    pub aggregate: Option<Box<dyn StatefulOperator>>,
+    /// The window of the groups, if they have one of a fixed size.
     pub window: Option<Window>,
     /// What happens to the rows that the aggregate puts out. With `ORDER BY` or `LIMIT` they must come as one batch.
     pub finish: Vec<Arc<dyn Operator>>,
@@ -67,7 +66,7 @@ impl Planned {
         let mut text = format!("read {} ({})\n", self.table, self.columns_used().join(", "));
         let steps =
             |operators: &[Arc<dyn Operator>]| operators.iter().map(|operator| operator.describe()).collect::<Vec<_>>();
-        let aggregate = self.aggregate.iter().map(StatefulOperator::describe);
+        let aggregate = self.aggregate.iter().map(|aggregate| aggregate.describe());
         let steps = steps(&self.operators)
             .into_iter()
             .chain(aggregate)

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions, visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions, visit_expressions_mut,
     visit_relations,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
@@ -236,12 +236,6 @@ impl Visitor for Refusals {
                 "a JOIN can't run as a stream: a query reads one source; give the source several topics, or join the results",
             );
         }
-        if let Some(Distinct::On(_)) = &select.distinct {
-            return refuse(
-                select.span(),
-                "DISTINCT ON can't run here: write first(x, time) for each column, with GROUP BY",
-            );
-        }
         if let Some(qualify) = &select.qualify {
             return refuse(
                 qualify.span(),
@@ -282,10 +276,6 @@ fn refuse_function(function: &Function, span: Span) -> ControlFlow<SqlError> {
         );
     }
     match name_of(function).as_str() {
-        "session" | "session_window" => refuse(
-            span,
-            "session windows are not there yet: group by tumble(time, size) and the key instead",
-        ),
         "unnest_outer" => refuse(span, "unnest_outer is not known: write unnest(tokenize(text))"),
         _ => ControlFlow::Continue(()),
     }
@@ -318,7 +308,8 @@ fn name_of(function: &Function) -> String {
 /// ```text
 /// window(t, size)        -> tumble(t, size)            tumble_end(t, size)      -> window_end(tumble(t, size), size)
 /// window(t, size, slide) -> hop(t, slide, size)        hop_end(t, slide, size)  -> window_end(hop(t, slide, size), size)
-/// tumble_start, hop_start -> tumble, hop
+/// session_window(t, gap)  -> session(t, gap)           session_end(t, gap)      -> window_end(max(t), gap)
+/// tumble_start, hop_start, session_start -> tumble, hop, session
 /// ```
 fn replace_names(statement: &mut Statement) {
     let _ = visit_expressions_mut(statement, |expr| {
@@ -342,6 +333,8 @@ fn replaced(function: &Function) -> Option<Expr> {
         ("window", [time, size, slide]) => Some(call("hop", &[time, slide, size])),
         ("tumble_start", [time, size]) => Some(call("tumble", &[time, size])),
         ("hop_start", [time, slide, size]) => Some(call("hop", &[time, slide, size])),
+        ("session_window" | "session_start", [time, gap]) => Some(call("session", &[time, gap])),
+        ("session_end", [time, gap]) => Some(window_end(function, call("max", &[time]), gap)),
         ("tumble_end", [time, size]) => Some(window_end(function, call("tumble", &[time, size]), size)),
         ("hop_end", [time, slide, size]) => Some(window_end(function, call("hop", &[time, slide, size]), size)),
         _ => None,

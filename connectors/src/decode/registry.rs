@@ -93,7 +93,7 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "grok",
-        summary: "lines that a grok pattern matches, with a library of named parts: `%{IP:client} %{NUMBER:ms:float}`",
+        summary: "lines that a grok pattern matches: `%{IP:client} %{NUMBER:ms:float}`",
         columns: "those of the pattern, strings unless it or a declared column says otherwise",
         takes: &[Setting::Columns, Setting::Pattern, Setting::Patterns],
         build: |options| {

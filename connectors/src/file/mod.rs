@@ -1,4 +1,6 @@
-//! Reads text files line by line: plain, gzip or zstd, one or many, or standard input. The job ends where they end.
+//! Text files. The sink is in [`sink`].
+//!
+//! The source reads them line by line: plain, gzip or zstd, one or many, or standard input. The job ends where they end.
 //!
 //! Each file is a partition of its own: the path is its stream, 0 its index, and offsets are byte positions in the
 //! decompressed text. A row is a line without its line end, `\n` or `\r\n`; a last line without one is a row too, and an
@@ -10,6 +12,7 @@
 mod input;
 mod lines;
 mod reader;
+pub mod sink;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -176,6 +176,23 @@ impl Cluster {
         })
     }
 
+    /// Returns the names of all topics.
+    ///
+    /// # Errors
+    /// When the brokers do not answer within `patience`, or refuse.
+    pub(super) fn topic_names(&self, patience: Duration) -> Result<Vec<String>> {
+        self.ask("read the metadata", patience, |timeout| {
+            let metadata = self.consumer().fetch_metadata(None, timeout)?;
+            let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+            Ok(names.collect())
+        })
+    }
+
+    /// Returns the brokers, for messages.
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     /// Returns the ids of those topics whose ids the brokers tell.
     pub(super) fn ids(&self, topics: &[String], timeout: Duration) -> BTreeMap<String, String> {
         let broker = self.broker.load(Ordering::Relaxed);
@@ -270,14 +287,7 @@ impl Cluster {
     }
 
     fn unknown_topic(&self, topic: &str) -> Result<Error> {
-        let names = self.ask("read the metadata", PATIENCE, |timeout| {
-            let metadata = self.consumer().fetch_metadata(None, timeout)?;
-            Ok(metadata
-                .topics()
-                .iter()
-                .map(|topic| topic.name().to_owned())
-                .collect::<Vec<_>>())
-        })?;
+        let names = self.topic_names(PATIENCE)?;
         let near = near_names(topic, &names);
         let hint = if near.is_empty() {
             "create it first, or check the spelling".to_owned()

@@ -142,8 +142,8 @@ pub(super) fn check_owner(group: &str, job: &str, committed: &[Committed]) -> Re
     for mark in committed.iter().filter_map(|committed| committed.mark.as_ref()) {
         if mark.job != job {
             return Err(Error::Invalid(format!(
-                "the group `{group}` is used by another job (id {}, at epoch {}); choose another group with --group, \
-                 or go on with that job's checkpoint",
+                "the group `{group}` is used by another job (id {}, at epoch {}); choose another group (--group, or \
+                 `group` in a job file), or go on with that job's checkpoint",
                 mark.job, mark.epoch
             )));
         }

@@ -11,6 +11,7 @@ mod marks;
 pub mod mock;
 pub mod options;
 mod outgoing;
+mod pattern;
 mod payload;
 mod producer;
 mod reader;

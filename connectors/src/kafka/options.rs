@@ -22,8 +22,11 @@ const BATCH_BYTES_LIMIT: usize = 512 << 20;
 pub struct SourceOptions {
     /// The cluster.
     pub connection: Connection,
-    /// The topics' names.
+    /// The topics' names; none when there is a pattern.
     pub topics: Vec<String>,
+    /// A regular expression instead of names: all topics that it matches somewhere are read, but for internal ones, whose
+    /// names begin with `__`. Of a job without an end also those that are made while it runs, from their start.
+    pub topic_pattern: Option<String>,
     /// The consumer group whose offsets show how far the job is. The source never joins it.
     pub group: String,
     /// Where a first run starts.
@@ -52,6 +55,7 @@ impl SourceOptions {
         Self {
             connection,
             topics,
+            topic_pattern: None,
             group: group.into(),
             from: Start::Earliest,
             to: None,
@@ -80,8 +84,10 @@ impl SourceOptions {
     /// Checks what the types let through.
     pub(super) fn check(&self) -> Result<()> {
         let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
-        if self.topics.is_empty() {
-            return invalid("expected at least one topic");
+        match (&self.topic_pattern, self.topics.is_empty()) {
+            (None, true) => return invalid("expected at least one topic"),
+            (Some(_), false) => return invalid("expected names of topics or a pattern, not both"),
+            (None, false) | (Some(_), true) => {}
         }
         self.topics.iter().try_for_each(|topic| check_topic(topic))?;
         if let Some(topic) = repeated(&self.topics) {

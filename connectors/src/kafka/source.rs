@@ -15,6 +15,7 @@ use engine::{Error, Result};
 use super::bounds;
 use super::cluster::{Cluster, PATIENCE, Survey};
 use super::options::SourceOptions;
+use super::pattern::TopicPattern;
 use super::reader::{Assignment, Reader, Shared};
 use super::watcher::Watcher;
 
@@ -27,6 +28,7 @@ const LAST_COMMIT_DEADLINE: Duration = Duration::from_secs(3);
 /// reader threads, each with a client of its own. A reader survives brokers that go away; it ends when they refuse it.
 pub struct KafkaSource {
     options: SourceOptions,
+    pattern: Option<TopicPattern>,
     schema: SchemaRef,
     shared: Option<Arc<Shared>>,
     threads: Vec<JoinHandle<()>>,
@@ -40,10 +42,12 @@ impl KafkaSource {
     /// Returns a source; nothing is connected yet.
     ///
     /// # Errors
-    /// When the options contradict each other.
+    /// When the options contradict each other, or the topics' pattern is none.
     pub fn new(options: SourceOptions) -> Result<Self> {
         options.check()?;
+        let pattern = options.topic_pattern.as_deref().map(TopicPattern::new);
         Ok(Self {
+            pattern: pattern.transpose()?,
             schema: options.schema(),
             options,
             shared: None,
@@ -51,6 +55,38 @@ impl KafkaSource {
             watching: None,
             acknowledged: Positions::default(),
         })
+    }
+
+    /// Returns the topics that are read: those of the options, or all that match their pattern now. This asks the brokers,
+    /// and can be done before the source is opened.
+    ///
+    /// # Errors
+    /// When the brokers can't be reached, or no topic matches.
+    pub fn topics(&self) -> Result<Vec<String>> {
+        let options = &self.options;
+        match &self.pattern {
+            None => Ok(options.topics.clone()),
+            Some(_) => self.chosen(&Cluster::new(
+                &options.connection,
+                &options.group,
+                options.read_committed,
+            )?),
+        }
+    }
+
+    fn chosen(&self, cluster: &Cluster) -> Result<Vec<String>> {
+        match &self.pattern {
+            None => Ok(self.options.topics.clone()),
+            Some(pattern) => pattern.choose(cluster.topic_names(PATIENCE)?, cluster.brokers()),
+        }
+    }
+
+    /// Returns what is read, for messages.
+    fn input(&self) -> String {
+        match &self.options.topic_pattern {
+            Some(pattern) => format!("topics like {pattern}"),
+            None => format!("topic {}", self.options.topics.join(", ")),
+        }
     }
 
     /// Returns how many offsets were skipped in this run because their records are gone.
@@ -95,7 +131,7 @@ impl KafkaSource {
     fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
         let spawned = thread::Builder::new().name(name).spawn(body);
         let thread = spawned.map_err(|error| Error::Source {
-            input: format!("topic {}", self.options.topics.join(", ")),
+            input: self.input(),
             problem: format!("no thread for it: {error}"),
         })?;
         self.threads.push(thread);
@@ -124,11 +160,11 @@ impl Source for KafkaSource {
         } else {
             "read_uncommitted"
         };
-        format!(
-            "kafka topics={} columns={} isolation={isolation}",
-            self.options.topics.join(","),
-            columns.join(",")
-        )
+        let topics = match &self.options.topic_pattern {
+            Some(pattern) => format!("topic_pattern={pattern}"),
+            None => format!("topics={}", self.options.topics.join(",")),
+        };
+        format!("kafka {topics} columns={} isolation={isolation}", columns.join(","))
     }
 
     fn schema(&self) -> SchemaRef {
@@ -138,7 +174,8 @@ impl Source for KafkaSource {
     fn open(&mut self, resume: Option<&SourceState>) -> Result<SourceState> {
         let options = &self.options;
         let cluster = Cluster::new(&options.connection, &options.group, options.read_committed)?;
-        let mut survey = cluster.survey(&options.topics)?;
+        let topics = self.chosen(&cluster)?;
+        let mut survey = cluster.survey(&topics)?;
         let state = match resume {
             None => bounds::fresh(options, &survey, &cluster)?,
             Some(recorded) => {
@@ -147,7 +184,10 @@ impl Source for KafkaSource {
             }
         };
         self.shared = Some(Arc::new(Shared {
-            options: self.options.clone(),
+            options: SourceOptions {
+                topics,
+                ..self.options.clone()
+            },
             schema: Arc::clone(&self.schema),
             cluster,
             stopping: AtomicBool::new(false),
@@ -161,6 +201,8 @@ impl Source for KafkaSource {
         let (watching, stop) = channel::bounded(0);
         self.watching = Some(watching);
         let watcher = Watcher {
+            topics: self.shared()?.options.topics.clone(),
+            pattern: self.pattern.clone(),
             shared: Arc::clone(self.shared()?),
             intake,
             ids: bounds::recorded_ids(state),
@@ -408,6 +450,51 @@ mod tests {
         state.positions.advance(&Partition::new("access", 1), 9);
         let error = source.open(Some(&state)).expect_err("records are gone").to_string();
         assert!(error.contains("access[1] offsets [3, 9)"), "{error}");
+    }
+
+    /// Takes events until `count` partitions of `topic` were added.
+    fn wait_for_partitions(receiver: &Receiver<Event>, topic: &str, count: usize) {
+        let deadline = Instant::now() + SOON;
+        let mut added = 0;
+        while added < count {
+            assert!(Instant::now() < deadline, "the partitions are noticed");
+            if let Some((Event::Added { partition, position }, _)) = receiver.receive(Duration::from_millis(100)) {
+                assert_eq!((&*partition.stream, position), (topic, 0));
+                added += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_reads_the_topics_there_are_and_those_that_come() {
+        let broker = Broker::new();
+        for topic in ["errors", "access-2"] {
+            broker.0.create_topic(topic, 1, 1).expect("a topic");
+        }
+        let mut options = SourceOptions::new(Connection::new(broker.0.bootstrap_servers()), vec![], "g");
+        options.topic_pattern = Some("^access".into());
+        options.metadata_interval = Duration::from_millis(50);
+        let mut source = KafkaSource::new(options).expect("valid options");
+        assert_eq!(source.topics().expect("two match"), ["access", "access-2"]);
+        let state = source.open(None).expect("two match");
+        let topics: Vec<_> = state.positions.0.keys().map(ToString::to_string).collect();
+        assert_eq!(topics, ["access[0]", "access[1]", "access-2[0]"]);
+        let (intake, receiver) = Intake::new(1 << 20);
+        source.start(&state, intake).expect("readers start");
+        broker.0.create_topic("other", 1, 1).expect("a topic");
+        broker.0.create_topic("access-3", 2, 1).expect("a topic");
+        wait_for_partitions(&receiver, "access-3", 2);
+        source.stop();
+        let expected = "kafka topic_pattern=^access columns=value isolation=read_committed";
+        assert_eq!(source.describe(), expected);
+    }
+
+    #[test]
+    fn names_and_a_pattern_together_are_refused() {
+        let mut options = Broker::new().options();
+        options.topic_pattern = Some(".".into());
+        let error = KafkaSource::new(options).map(drop).expect_err("both").to_string();
+        assert!(error.contains("not both"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The watcher thread: notices partitions that are added, and topics that are deleted or recreated, while a job runs.
+//! The watcher thread: notices partitions and matching topics that are added, and topics that are deleted or recreated,
+//! while a job runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use engine::position::Partition;
 use engine::source::{Event, Intake};
 use engine::{Error, Result};
 
+use super::pattern::TopicPattern;
 use super::reader::{Assignment, Shared};
 
 /// How long one question may take; a question without an answer is asked again at the next interval.
@@ -22,7 +24,11 @@ const UNKNOWN_MAX: u32 = 2;
 pub(super) struct Watcher {
     pub(super) shared: Arc<Shared>,
     pub(super) intake: Intake,
-    /// The ids that the topics had at the start.
+    /// The topics that are read.
+    pub(super) topics: Vec<String>,
+    /// Which further topics belong to them.
+    pub(super) pattern: Option<TopicPattern>,
+    /// The ids that the topics had when they were first seen.
     pub(super) ids: BTreeMap<String, String>,
     /// The partitions that are read.
     pub(super) known: BTreeSet<Partition>,
@@ -51,7 +57,8 @@ impl Watcher {
 
     fn look(&mut self, unknown: &mut BTreeMap<String, u32>) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        for topic in &shared.options.topics {
+        self.find_topics(&shared);
+        for topic in &self.topics.clone() {
             let count = match shared.cluster.partition_count(topic, PATIENCE) {
                 Ok(count) => count,
                 Err(error) => {
@@ -74,13 +81,30 @@ impl Watcher {
         self.compare_ids(&shared)
     }
 
-    fn compare_ids(&self, shared: &Shared) -> Result<()> {
-        let now = shared.cluster.ids(&shared.options.topics, PATIENCE);
-        for (topic, was) in &self.ids {
-            if let Some(is) = now.get(topic).filter(|&is| is != was) {
+    /// Adds the topics that are new and match the pattern. A bounded job takes none.
+    fn find_topics(&mut self, shared: &Shared) {
+        let Some(pattern) = self.pattern.as_ref().filter(|_| !self.readers.is_empty()) else {
+            return;
+        };
+        match shared.cluster.topic_names(PATIENCE) {
+            Ok(names) => {
+                let is_new = |name: &String| pattern.matches(name) && !self.topics.contains(name);
+                let new: Vec<String> = names.into_iter().filter(is_new).collect();
+                self.topics.extend(new);
+            }
+            // The readers say when the brokers are away.
+            Err(error) => tracing::debug!(%error, "no metadata"),
+        }
+    }
+
+    fn compare_ids(&mut self, shared: &Shared) -> Result<()> {
+        let now = shared.cluster.ids(&self.topics, PATIENCE);
+        for (topic, is) in now {
+            let was = self.ids.entry(topic.clone()).or_insert_with(|| is.clone());
+            if *was != is {
                 let problem =
                     format!("the topic was deleted and created again while it was read: its id was {was} and is {is}");
-                return Err(gone(topic, problem));
+                return Err(gone(&topic, problem));
             }
         }
         Ok(())

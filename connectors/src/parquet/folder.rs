@@ -156,10 +156,12 @@ impl Folder {
     fn make_folders(&self, entry: &Entry) -> Result<BTreeSet<PathBuf>> {
         let mut folders = BTreeSet::from([self.root.clone()]);
         for file in &entry.files {
-            let path = self.root.join(&file.name);
-            let folder = path.parent().expect("a name inside the folder");
-            if folders.insert(folder.to_owned()) {
-                create_folder(folder)?;
+            let mut folder = self.root.clone();
+            for name in Path::new(&file.name).parent().into_iter().flatten() {
+                folder.push(name);
+                if folders.insert(folder.clone()) {
+                    create_folder(&folder)?;
+                }
             }
         }
         Ok(folders)
@@ -223,6 +225,14 @@ impl Folder {
             return self.fenced();
         }
         Error::io(act, path)(error)
+    }
+
+    /// Returns an error of a staged file; if the folder was taken over, that.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::Io { act, path, source } => self.failed(act, &path, source),
+            other => other,
+        }
     }
 
     fn fenced(&self) -> Error {

@@ -1,8 +1,11 @@
-//! Writes Parquet files that appear whole, once, and only when their epoch is committed.
+//! Parquet files. The source is in [`source`].
+//!
+//! The sink writes files that appear whole, once, and only when their epoch is committed.
 //!
 //! ```text
 //! DIR/topic=web/partition-00003-offset-…120000-…240000.parquet     Layout::Append
-//! DIR/epoch-…7-00000.parquet                                       Layout::Changes
+//! DIR/epoch-…7-00000.parquet                                       Layout::Rows, Layout::Changes
+//! DIR/date=2026-01-31/epoch-…7-00000.parquet                       the same, partitioned by date(time)
 //! DIR/table.parquet                                                Layout::Table
 //! DIR/_millstream/owner.json                                       the job that writes here
 //! DIR/_millstream/manifest/epoch-…7.json                           what epoch 7 committed
@@ -14,11 +17,14 @@
 
 mod compression;
 mod folder;
+mod hive;
 pub mod manifest;
 mod naming;
 mod open;
 mod properties;
+pub mod source;
 mod staged;
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,8 +39,10 @@ use parquet::file::properties::WriterPropertiesPtr;
 
 pub use self::compression::Compression;
 use self::folder::Folder;
+use self::hive::Folders;
+pub use self::hive::{DatePart, FOLDERS_MAX, PartitionBy};
 use self::manifest::{Entry, EntryFile};
-use self::open::{Limits, OpenFiles};
+use self::open::{Limits, OpenFiles, Shared};
 use self::staged::StagedFile;
 
 /// The column that [`Layout::Changes`] adds.
@@ -55,6 +63,10 @@ pub struct ParquetOptions {
     pub schema: SchemaRef,
     /// How rows are spread over files.
     pub layout: Layout,
+    /// What names the folders of rows, from the outside in; [`Layout::Rows`] and [`Layout::Changes`] only. The time that a
+    /// part was taken of stays in the file; a column whose own value names the folder is in the path only. An epoch may have
+    /// [`FOLDERS_MAX`] folders.
+    pub partition_by: Vec<PartitionBy>,
     /// The codec of the pages.
     pub compression: Compression,
     /// The most rows of a row group.
@@ -75,6 +87,8 @@ pub struct ParquetOptions {
 pub enum Layout {
     /// Input rows: a file holds a run of offsets of one partition and is named after them.
     Append,
+    /// Rows of any origin, as they are: files are named after their epoch.
+    Rows,
     /// Rows that changed: files are named after their epoch, and a last column `epoch` (Int64) holds its number.
     Changes,
     /// The whole result: one file, `table.parquet`, replaced by each epoch that has rows.
@@ -89,6 +103,7 @@ pub struct ParquetSink {
     properties: WriterPropertiesPtr,
     job: String,
     folder: Option<Folder>,
+    folders: Option<Folders>,
     epoch: Epoch,
     open: OpenFiles,
     closed: Vec<(u32, EntryFile)>,
@@ -101,6 +116,7 @@ impl ParquetOptions {
             dir: dir.into(),
             schema,
             layout,
+            partition_by: Vec::new(),
             compression: Compression::default(),
             row_group_rows: ROW_GROUP_ROWS,
             row_group_bytes: ROW_GROUP_BYTES,
@@ -115,11 +131,13 @@ impl ParquetSink {
     /// Returns a sink. Nothing is read or written before `recover`.
     ///
     /// # Errors
-    /// When a column's type has no Parquet form, a limit is zero, or [`Layout::Changes`] gets a column named `epoch`.
+    /// When a column's type has no Parquet form, a limit is zero, [`Layout::Changes`] gets a column named `epoch`, or rows
+    /// can't be partitioned as asked.
     pub fn new(mut options: ParquetOptions) -> Result<Self> {
         check_limits(&options)?;
         options.dir = std::path::absolute(&options.dir).map_err(Error::io("find", &options.dir))?;
-        let file_schema = file_schema(&options)?;
+        let folders = folders(&options)?;
+        let file_schema = file_schema(&options, folders.as_ref())?;
         let properties = Arc::new(properties::writer_properties(&file_schema, &options)?);
         // A table is replaced by one rename, so it is one file whatever its size.
         let is_cut = options.layout != Layout::Table;
@@ -134,6 +152,7 @@ impl ParquetSink {
             properties,
             job: String::new(),
             folder: None,
+            folders,
             epoch: Epoch(0).next(),
             open: OpenFiles::new(limits),
             closed: Vec::new(),
@@ -150,7 +169,7 @@ impl ParquetSink {
         Error::Sink { output, problem }
     }
 
-    /// Returns the batch as the rows of a file.
+    /// Returns the rows of a batch.
     fn records(&self, batch: &Batch) -> Result<RecordBatch> {
         let expected = &self.options.schema;
         if !Arc::ptr_eq(batch.schema(), expected) && batch.schema().fields() != expected.fields() {
@@ -160,13 +179,17 @@ impl ParquetSink {
                 had.fields()
             )));
         }
-        let records = batch.to_records()?;
+        batch.to_records()
+    }
+
+    /// Returns rows as a file has them.
+    fn file_records(&self, records: RecordBatch) -> Result<RecordBatch> {
         if self.options.layout != Layout::Changes {
             return Ok(records);
         }
         let epoch = i64::try_from(self.epoch.0).map_err(|_| Error::Overflow(EPOCH_COLUMN.to_owned()))?;
         let mut columns = records.columns().to_vec();
-        columns.push(Arc::new(Int64Array::from_value(epoch, batch.rows())) as ArrayRef);
+        columns.push(Arc::new(Int64Array::from_value(epoch, records.num_rows())) as ArrayRef);
         RecordBatch::try_new(self.file_schema.clone(), columns).map_err(Error::arrow("add the epoch column"))
     }
 
@@ -174,21 +197,40 @@ impl ParquetSink {
     fn origin<'a>(&self, batch: &'a Batch) -> Result<Option<&'a Origin>> {
         match (self.options.layout, batch.origin()) {
             (Layout::Append, None) => Err(self.sink_error(
-                "rows without a partition and offsets can't be appended: an aggregate writes changes or a table".into(),
+                "rows without a partition and offsets can't be named after them: an aggregate writes rows, changes or a table"
+                    .into(),
             )),
             (Layout::Append, origin) => Ok(origin),
-            (Layout::Changes | Layout::Table, _) => Ok(None),
+            (Layout::Rows | Layout::Changes | Layout::Table, _) => Ok(None),
         }
     }
 
-    fn close(&mut self, file: StagedFile) -> Result<()> {
+    /// Writes rows that go to the file of `key`.
+    fn write_to(&mut self, key: &Shared, records: RecordBatch, origin: Option<&Origin>) -> Result<()> {
+        let records = self.file_records(records)?;
+        while let Some((key, file)) = self.open.take_full(key, records.num_rows(), origin) {
+            self.close(&key, file)?;
+        }
+        if !self.open.contains(key) {
+            let file = self
+                .folder()
+                .create(self.open.next_sequence(), &self.file_schema, &self.properties)?;
+            self.open.insert(key.clone(), origin, file)?;
+        }
+        let written = self.open.write(key, &records, origin);
+        written.map_err(|error| self.folder().explain(error))
+    }
+
+    fn close(&mut self, key: &Shared, file: StagedFile) -> Result<()> {
         let (sequence, origin) = (file.sequence(), file.origin().cloned());
-        let name = match (self.options.layout, &origin) {
-            (Layout::Append, Some(origin)) => naming::append(origin),
-            (Layout::Append | Layout::Changes, _) => naming::changes(self.epoch, sequence),
-            (Layout::Table, _) => naming::TABLE.to_owned(),
+        let name = match (key, &origin) {
+            (Shared::Partition(_), Some(origin)) => naming::append(origin),
+            (Shared::Folder(folder), _) => naming::in_folder(folder, self.epoch, sequence),
+            _ if self.options.layout == Layout::Table => naming::TABLE.to_owned(),
+            _ => naming::changes(self.epoch, sequence),
         };
-        let written = file.finish(self.epoch, &self.job)?;
+        let written = file.finish(self.epoch, &self.job);
+        let written = written.map_err(|error| self.folder().explain(error))?;
         let (partition, offsets) = origin.map(|origin| (origin.partition, origin.offsets)).unzip();
         let entry = EntryFile {
             name,
@@ -221,7 +263,14 @@ impl Sink for ParquetSink {
         let columns: Vec<_> = fields
             .map(|field| format!("{} {}", field.name(), field.data_type()))
             .collect();
-        format!("parquet {dir}, {layout:?} of {}", columns.join(", "))
+        let by = match self.options.partition_by.as_slice() {
+            [] => String::new(),
+            by => format!(
+                " by {}",
+                by.iter().map(PartitionBy::to_string).collect::<Vec<_>>().join("/")
+            ),
+        };
+        format!("parquet {dir}, {layout:?}{by} of {}", columns.join(", "))
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -250,26 +299,24 @@ impl Sink for ParquetSink {
             return Ok(());
         }
         let records = self.records(batch)?;
-        let origin = self.origin(batch)?.cloned();
-        let partition = origin.as_ref().map(|origin| &origin.partition);
-        while let Some(file) = self.open.take_full(partition, batch.rows(), origin.as_ref()) {
-            self.close(file)?;
+        if let Some(folders) = &mut self.folders {
+            for (folder, records) in folders.split(&records)? {
+                self.write_to(&Shared::Folder(folder), records, None)?;
+            }
+        } else {
+            let origin = self.origin(batch)?;
+            let key = origin.map_or(Shared::Epoch, |origin| Shared::Partition(origin.partition.clone()));
+            self.write_to(&key, records, origin)?;
         }
-        if !self.open.contains(partition) {
-            let file = self
-                .folder()
-                .create(self.open.next_sequence(), &self.file_schema, &self.properties)?;
-            self.open.insert(partition, origin.as_ref(), file)?;
-        }
-        self.open.write(partition, &records, origin.as_ref())?;
         engine::fault::point("mid_file");
         Ok(())
     }
 
     fn prepare(&mut self, barrier: &Barrier<'_>) -> Result<Token> {
-        for file in self.open.take_all() {
-            self.close(file)?;
+        for (key, file) in self.open.take_all() {
+            self.close(&key, file)?;
         }
+        self.folders.iter_mut().for_each(Folders::end_epoch);
         self.check_epoch(barrier.epoch)?;
         self.closed.sort_unstable_by_key(|(sequence, _)| *sequence);
         let files = self.closed.drain(..).map(|(_, file)| file).collect();
@@ -308,16 +355,34 @@ fn check_limits(options: &ParquetOptions) -> Result<()> {
     }
 }
 
-fn file_schema(options: &ParquetOptions) -> Result<SchemaRef> {
-    if options.layout != Layout::Changes {
-        return Ok(options.schema.clone());
+fn folders(options: &ParquetOptions) -> Result<Option<Folders>> {
+    if options.partition_by.is_empty() {
+        return Ok(None);
     }
-    let mut fields = options.schema.fields().to_vec();
-    if fields.iter().any(|field| field.name() == EPOCH_COLUMN) {
+    match options.layout {
+        Layout::Rows | Layout::Changes => Folders::new(&options.partition_by, &options.schema).map(Some),
+        Layout::Append => Err(Error::Invalid(
+            "parquet: rows named after their offsets are in folders by topic: to partition them by a column, write them as \
+             rows of their epoch"
+                .to_owned(),
+        )),
+        Layout::Table => Err(Error::Invalid(
+            "parquet: the whole result is one file, which can't be partitioned: put out changes, or append".to_owned(),
+        )),
+    }
+}
+
+fn file_schema(options: &ParquetOptions, folders: Option<&Folders>) -> Result<SchemaRef> {
+    let kept = folders.map_or_else(|| options.schema.clone(), |folders| folders.kept(&options.schema));
+    if options.layout != Layout::Changes {
+        return Ok(kept);
+    }
+    if options.schema.index_of(EPOCH_COLUMN).is_ok() {
         return Err(Error::Invalid(format!(
             "parquet: changes get a column `{EPOCH_COLUMN}`, but the result has one already: rename it"
         )));
     }
+    let mut fields = kept.fields().to_vec();
     fields.push(Arc::new(Field::new(EPOCH_COLUMN, DataType::Int64, false)));
     Ok(Arc::new(Schema::new(fields)))
 }

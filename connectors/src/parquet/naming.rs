@@ -1,4 +1,4 @@
-//! The names of files. Nothing in them comes from a record's content; a topic's name is escaped and cut to length.
+//! The names of files. What of them comes from outside, a topic's name or a value, is escaped and never leads elsewhere.
 
 use std::fmt::Write;
 use std::path::{Component, Path};
@@ -7,6 +7,12 @@ use engine::{Epoch, Origin};
 
 /// The file that holds the whole result.
 pub(super) const TABLE: &str = "table.parquet";
+
+/// The value of a folder for rows without one, in every reader of Hive's layout.
+pub(super) const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Bytes of one name in a path that all common file systems allow.
+pub(super) const NAME_BYTES_MAX: usize = 255;
 
 /// Bytes of an escaped stream name. File systems allow 255 for one name, `topic=` takes six; a Kafka topic has at most
 /// 249 bytes and none that is escaped.
@@ -24,9 +30,14 @@ pub(super) fn append(origin: &Origin) -> String {
     )
 }
 
-/// Returns the name of the file `sequence` of an epoch's changes.
+/// Returns the name of the file `sequence` of an epoch's rows or changes.
 pub(super) fn changes(epoch: Epoch, sequence: u32) -> String {
     format!("epoch-{:020}-{sequence:05}.parquet", epoch.0)
+}
+
+/// Returns the name of the file `sequence` of an epoch's rows in one of their folders.
+pub(super) fn in_folder(folder: &str, epoch: Epoch, sequence: u32) -> String {
+    format!("{folder}/{}", changes(epoch, sequence))
 }
 
 /// Returns the name of an epoch's entry in the manifest.
@@ -51,27 +62,45 @@ pub(super) fn is_inside(name: &str) -> bool {
     components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
+/// Returns a value as the name of a folder. All of ASCII is escaped but letters, digits, `-`, `_` and `.`; what is not
+/// ASCII stays as it is, since Spark would take each escaped byte of it for a character.
+pub(super) fn escape_value(value: &str) -> String {
+    escape_where(value, |character| {
+        character.is_control()
+            || character.is_ascii() && !character.is_ascii_alphanumeric() && !"-_.".contains(character)
+    })
+}
+
 /// Escapes as Hive does: a byte that means something in a path becomes `%XX`. What is too long is cut, and a hash of the
 /// whole keeps two such names apart.
 fn escape(stream: &str) -> String {
-    if stream.is_empty() {
-        return "__HIVE_DEFAULT_PARTITION__".to_owned();
-    }
-    let mut escaped = String::with_capacity(stream.len());
-    for character in stream.chars() {
-        if character.is_control() || "\"#%'*/:=?\\{}[]^".contains(character) {
-            let mut bytes = [0; 4];
-            for byte in character.encode_utf8(&mut bytes).bytes() {
-                write!(escaped, "%{byte:02X}").expect("a string takes any text");
-            }
-        } else {
-            escaped.push(character);
-        }
-    }
+    let mut escaped = escape_where(stream, |character| {
+        character.is_control() || "\"#%'*/:=?\\{}[]^".contains(character)
+    });
     if escaped.len() > STREAM_BYTES_MAX {
         let suffix = format!("~{:016x}", fnv1a(stream.as_bytes()));
         escaped.truncate(escaped.floor_char_boundary(STREAM_BYTES_MAX - suffix.len()));
         escaped.push_str(&suffix);
+    }
+    escaped
+}
+
+/// Returns the text with `%XX` for each byte of the characters that `is_escaped` picks. An empty text is no name, and
+/// stands for null as it does in Hive.
+fn escape_where(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+    if text.is_empty() {
+        return NULL.to_owned();
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if !is_escaped(character) {
+            escaped.push(character);
+            continue;
+        }
+        let mut bytes = [0; 4];
+        for byte in character.encode_utf8(&mut bytes).bytes() {
+            write!(escaped, "%{byte:02X}").expect("a string takes any text");
+        }
     }
     escaped
 }

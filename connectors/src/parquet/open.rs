@@ -1,6 +1,7 @@
-//! The files under way of an epoch: one a partition, bounded in number and in memory.
+//! The files under way of an epoch: one a partition or folder, bounded in number and in memory.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
@@ -8,9 +9,21 @@ use engine::{Error, Origin, Partition, Result};
 
 use super::staged::StagedFile;
 
-/// Files under way at once. Each has a file handle, of which a process has 1024 by default, and encoders for every
-/// column. A partition that comes back after its file was closed for another one begins a new file.
+/// Files under way at once with a file handle, of which a process has 1024 by default. A partition that comes back after
+/// its file was closed for another one begins a new file. Folders have a bound of their own, and rows go to many of them in
+/// turn: beyond this number their files stay under way and let their handles go.
 const OPEN_FILES_MAX: usize = 128;
+
+/// What the rows of a file have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Shared {
+    /// Their epoch only.
+    Epoch,
+    /// Their partition.
+    Partition(Partition),
+    /// Their folder.
+    Folder(Arc<str>),
+}
 
 /// When a file ends, and what all together may keep in memory.
 #[derive(Clone, Copy, Debug)]
@@ -21,21 +34,25 @@ pub(super) struct Limits {
     pub(super) memory: usize,
 }
 
-/// The files under way. Rows without a partition share the one of `None`.
+/// The files under way.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     limits: Limits,
-    files: HashMap<Option<Partition>, OpenFile>,
+    files: HashMap<Shared, OpenFile>,
     /// Where each partition's last closed file of this epoch ends: the next one must not begin before.
     closed_to: HashMap<Partition, i64>,
     begun: u32,
     writes: u64,
+    /// The sum over all files.
+    memory: usize,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     file: StagedFile,
     last_write: u64,
+    /// What the file is counted with.
+    memory: usize,
 }
 
 impl OpenFiles {
@@ -46,12 +63,13 @@ impl OpenFiles {
             closed_to: HashMap::new(),
             begun: 0,
             writes: 0,
+            memory: 0,
         }
     }
 
-    /// Returns whether the partition's file is under way.
-    pub(super) fn contains(&self, partition: Option<&Partition>) -> bool {
-        self.files.contains_key(&partition.cloned())
+    /// Returns whether the file of `key` is under way.
+    pub(super) fn contains(&self, key: &Shared) -> bool {
+        self.files.contains_key(key)
     }
 
     /// Returns the number of the file that is begun next; they count from 0 in each epoch.
@@ -59,37 +77,32 @@ impl OpenFiles {
         self.begun
     }
 
-    /// Takes out a file that must be closed before `rows` rows of `origin` are written: the partition's own if it is
-    /// full, or the one that was written to least recently if there are too many. `None` when there is room.
+    /// Takes out a file that must be closed before `rows` rows of `origin` are written: that of `key` if it is full, or the
+    /// one that was written to least recently if there are too many. `None` when there is room.
     pub(super) fn take_full(
         &mut self,
-        partition: Option<&Partition>,
+        key: &Shared,
         rows: usize,
         origin: Option<&Origin>,
-    ) -> Option<StagedFile> {
-        let key = partition.cloned();
-        let ending = match self.files.get(&key) {
-            Some(open) => (self.is_full(&open.file, rows) && is_border(&open.file, origin)).then_some(key),
-            None if self.files.len() >= OPEN_FILES_MAX => {
+    ) -> Option<(Shared, StagedFile)> {
+        let ending = match self.files.get(key) {
+            Some(open) => (self.is_full(&open.file, rows) && is_border(&open.file, origin)).then(|| key.clone()),
+            None if self.files.len() >= OPEN_FILES_MAX && !matches!(key, Shared::Folder(_)) => {
                 let oldest = self.files.iter().min_by_key(|(_, open)| open.last_write);
                 oldest.map(|(key, _)| key.clone())
             }
             None => None,
         };
-        let closed = self.files.remove(&ending?)?.file;
-        if let Some(origin) = closed.origin() {
+        let (key, open) = self.files.remove_entry(&ending?)?;
+        self.memory -= open.memory;
+        if let Some(origin) = open.file.origin() {
             self.closed_to.insert(origin.partition.clone(), origin.offsets.to);
         }
-        Some(closed)
+        Some((key, open.file))
     }
 
-    /// Begins the partition's file.
-    pub(super) fn insert(
-        &mut self,
-        partition: Option<&Partition>,
-        origin: Option<&Origin>,
-        file: StagedFile,
-    ) -> Result<()> {
+    /// Begins the file of `key`.
+    pub(super) fn insert(&mut self, key: Shared, origin: Option<&Origin>, file: StagedFile) -> Result<()> {
         if let Some(Origin { partition, offsets }) = origin
             && let Some(&ended) = self.closed_to.get(partition)
             && offsets.from < ended
@@ -100,38 +113,47 @@ impl OpenFiles {
             });
         }
         self.begun += 1;
-        self.files.insert(partition.cloned(), OpenFile { file, last_write: 0 });
+        let (last_write, memory) = (0, 0);
+        self.files.insert(
+            key,
+            OpenFile {
+                file,
+                last_write,
+                memory,
+            },
+        );
         Ok(())
     }
 
-    /// Writes rows to the partition's file, which is under way, and keeps the memory of all within its bound.
-    pub(super) fn write(
-        &mut self,
-        partition: Option<&Partition>,
-        records: &RecordBatch,
-        origin: Option<&Origin>,
-    ) -> Result<()> {
+    /// Writes rows to the file of `key`, which is under way, and keeps the memory of all within its bound.
+    pub(super) fn write(&mut self, key: &Shared, records: &RecordBatch, origin: Option<&Origin>) -> Result<()> {
         self.writes += 1;
-        let open = self.files.get_mut(&partition.cloned()).expect("the file was begun");
+        let may_rest = self.files.len() > OPEN_FILES_MAX;
+        let open = self.files.get_mut(key).expect("the file was begun");
         open.last_write = self.writes;
         open.file.write(records, origin)?;
-        if self.memory() > self.limits.memory {
-            let largest = self.files.values_mut().max_by_key(|open| open.file.memory());
-            largest.expect("one was just written to").file.flush()?;
+        self.memory = open.recount(self.memory, may_rest);
+        if self.memory > self.limits.memory {
+            let largest = self.files.values_mut().max_by_key(|open| open.memory);
+            let largest = largest.expect("one was just written to");
+            largest.file.flush()?;
+            self.memory = largest.recount(self.memory, may_rest);
         }
         Ok(())
     }
 
     /// Returns the bytes that the row groups under way keep in memory.
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
-        self.files.values().map(|open| open.file.memory()).sum()
+        self.memory
     }
 
     /// Takes out all files; the next one begun is the first of another epoch.
-    pub(super) fn take_all(&mut self) -> Vec<StagedFile> {
+    pub(super) fn take_all(&mut self) -> Vec<(Shared, StagedFile)> {
         self.closed_to.clear();
         self.begun = 0;
-        self.files.drain().map(|(_, open)| open.file).collect()
+        self.memory = 0;
+        self.files.drain().map(|(key, open)| (key, open.file)).collect()
     }
 
     fn is_full(&self, file: &StagedFile, rows: usize) -> bool {
@@ -139,6 +161,17 @@ impl OpenFiles {
         limits.file_rows.is_some_and(|max| file.rows() + rows as u64 > max)
             || limits.file_bytes.is_some_and(|max| file.bytes() >= max)
             || limits.file_age.is_some_and(|max| file.age() >= max)
+    }
+}
+
+impl OpenFile {
+    /// Returns what all files keep in memory, which was `total` before this one was written to.
+    fn recount(&mut self, total: usize, may_rest: bool) -> usize {
+        if may_rest {
+            self.file.rest();
+        }
+        let before = std::mem::replace(&mut self.memory, self.file.memory());
+        total - before + self.memory
     }
 }
 

@@ -35,7 +35,9 @@ pub(super) struct Written {
 /// A file that knows the length and the checksum of what went through it.
 #[derive(Debug)]
 struct Checksummed {
-    file: File,
+    path: PathBuf,
+    /// Opened again when there is something to write.
+    file: Option<File>,
     bytes: u64,
     crc32c: u32,
 }
@@ -50,7 +52,8 @@ impl StagedFile {
         properties: &WriterPropertiesPtr,
     ) -> Result<Self> {
         let file = Checksummed {
-            file,
+            path: path.clone(),
+            file: Some(file),
             bytes: 0,
             crc32c: 0,
         };
@@ -86,6 +89,11 @@ impl StagedFile {
         self.writer.flush().map_err(|error| failed("write", &self.path, error))
     }
 
+    /// Lets the file handle go until there is something to write again.
+    pub(super) fn rest(&mut self) {
+        self.writer.inner_mut().file = None;
+    }
+
     /// Writes the footer and makes the file durable.
     pub(super) fn finish(mut self, epoch: Epoch, job: &str) -> Result<Written> {
         for (key, value) in footer(self.origin.as_ref(), epoch, job) {
@@ -93,11 +101,11 @@ impl StagedFile {
                 .append_key_value_metadata(KeyValue::new(format!("millstream.{key}"), value));
         }
         let path = self.path;
-        let file = self
-            .writer
-            .into_inner()
-            .map_err(|error| failed("write", &path, error))?;
-        file.file.sync_all().map_err(Error::io("sync", &path))?;
+        // Not `into_inner`: of an error in the last write it keeps the text only.
+        self.writer.finish().map_err(|error| failed("write", &path, error))?;
+        let file = self.writer.inner_mut();
+        let synced = file.handle().and_then(|handle| handle.sync_all());
+        synced.map_err(Error::io("sync", &path))?;
         Ok(Written {
             rows: self.rows,
             bytes: file.bytes,
@@ -136,16 +144,26 @@ impl StagedFile {
     }
 }
 
+impl Checksummed {
+    fn handle(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::options().append(true).open(&self.path)?,
+        };
+        Ok(self.file.insert(file))
+    }
+}
+
 impl Write for Checksummed {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
+        let written = self.handle()?.write(buffer)?;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &buffer[..written]);
         self.bytes += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.handle()?.flush()
     }
 }
 

@@ -515,3 +515,131 @@ fn memory_does_not_grow_with_the_file() {
     let (_, footer) = read(&dir.path().join(append_name("web", 0, 400_000)));
     assert!(footer.metadata().num_row_groups() > 5);
 }
+
+/// Returns a run that writes `layout` into folders by the third of the offset.
+fn partitioned(dir: &Path, layout: Layout) -> ParquetOptions {
+    let mut options = ParquetOptions::new(dir, schema(), layout);
+    let column = "offset".to_owned();
+    options.partition_by = vec![PartitionBy { column, part: None }];
+    options
+}
+
+#[test]
+fn rows_of_an_epoch_are_named_after_it_and_have_no_column_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::new(dir.path(), Layout::Rows);
+    let nowhere = Batch::new(batch("web", 10, 20).to_records().unwrap(), None);
+    run.commit_all(&[batch("web", 0, 10), nowhere]);
+    run.commit_all(&[batch("web", 20, 30)]);
+    let names: Vec<_> = visible(dir.path()).into_iter().collect();
+    let expected = [1, 2].map(|epoch| format!("epoch-{epoch:020}-00000.parquet"));
+    assert_eq!(names, expected);
+    assert_eq!(
+        read(&dir.path().join(&names[0])).0[0].schema().fields(),
+        schema().fields()
+    );
+    assert_eq!(offsets(dir.path()), Vec::from_iter(0..30));
+}
+
+#[test]
+fn a_value_of_a_folder_is_in_the_path_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::with(partitioned(dir.path(), Layout::Changes));
+    run.commit_all(&[batch("web", 1, 3), batch("web", 2, 4)]);
+    let names =
+        [(1, 0), (2, 1), (3, 2)].map(|(offset, file)| format!("offset={offset}/epoch-{:020}-{file:05}.parquet", 1));
+    assert_eq!(visible(dir.path()), BTreeSet::from(names.clone()));
+    let (records, _) = read(&dir.path().join(&names[1]));
+    let columns: Vec<_> = records[0]
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    assert_eq!(
+        (columns, records[0].num_rows()),
+        (vec!["value".to_owned(), "epoch".to_owned()], 2)
+    );
+    let listed = manifest::read(dir.path()).unwrap();
+    assert_eq!(
+        listed[0].files.iter().map(|file| file.rows).collect::<Vec<_>>(),
+        [1, 2, 1]
+    );
+}
+
+#[test]
+fn more_folders_than_file_handles_have_a_file_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::with(partitioned(dir.path(), Layout::Rows));
+    let rounds = vec![batch("web", 0, 300); 3];
+    run.commit_all(&rounds);
+    let names = visible(dir.path());
+    assert_eq!(names.len(), 300);
+    for name in names {
+        let (records, _) = read(&dir.path().join(name));
+        assert_eq!(records.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
+    }
+}
+
+#[test]
+fn a_restart_finishes_or_takes_back_a_partitioned_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = partitioned(dir.path(), Layout::Rows);
+    let value = "value".to_owned();
+    options.schema = Arc::new(Schema::new(vec![
+        Field::new("offset", DataType::Int64, false),
+        Field::new("value", DataType::Utf8, true),
+    ]));
+    options.partition_by.push(PartitionBy {
+        column: value,
+        part: None,
+    });
+    let more = Field::new("more", DataType::Int64, false);
+    let mut fields = options.schema.fields().to_vec();
+    fields.push(Arc::new(more));
+    options.schema = Arc::new(Schema::new(fields));
+    let rows = |from: i64, to: i64| {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(from..to));
+        let texts = (from..to).map(|number| Some(if number % 2 == 0 { "../x" } else { "y" }));
+        let texts: ArrayRef = Arc::new(texts.collect::<arrow::array::StringArray>());
+        let columns = vec![Arc::clone(&numbers), texts, numbers];
+        Batch::new(RecordBatch::try_new(options.schema.clone(), columns).unwrap(), None)
+    };
+    let mut run = Run::with(options.clone());
+    run.write(&[rows(0, 2)]).unwrap();
+    let token = run.prepare().unwrap();
+    drop(run);
+    let expected = ["offset=0/value=..%2Fx", "offset=1/value=y"];
+    let name = |(folder, file): (&str, usize)| format!("{folder}/epoch-{:020}-{file:05}.parquet", 1);
+    let expected: BTreeSet<_> = expected.into_iter().zip(0..).map(name).collect();
+    for generation in 2..4 {
+        let mut run = Run {
+            sink: ParquetSink::new(options.clone()).unwrap(),
+            epoch: Epoch(1),
+        };
+        run.recover(generation, &[candidate(1, token.clone())]).unwrap();
+        assert_eq!(visible(dir.path()), expected);
+        run.commit_all(&[rows(2, 4)]);
+        assert_eq!(visible(dir.path()).len(), 4);
+    }
+}
+
+#[test]
+fn a_zombie_that_opens_a_file_again_is_fenced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::with(partitioned(dir.path(), Layout::Rows));
+    run.write(&[batch("web", 0, 300)]).unwrap();
+    Run::restarted(dir.path(), Layout::Rows, 2, &[]).unwrap();
+    check_fenced(run.prepare().map(drop));
+}
+
+#[test]
+fn offsets_and_tables_are_not_partitioned() {
+    let refused = |layout| {
+        ParquetSink::new(partitioned(Path::new("out"), layout))
+            .expect_err("refused")
+            .to_string()
+    };
+    assert!(refused(Layout::Append).contains("write them as rows of their epoch"));
+    assert!(refused(Layout::Table).contains("can't be partitioned"));
+}

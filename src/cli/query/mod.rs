@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use connectors::decode::{DeclaredColumn, FormatOptions, TimeSettings, TimeZone, registry};
-use engine::Result;
 use engine::operator::OutputMode;
 use engine::pipeline::{Job, Query as JobQuery, Settings};
+use engine::{Result, aggregate};
 
 use self::input::{Opened, open_table};
 use self::result::ResultSink;
@@ -24,21 +24,34 @@ use crate::sql::{self, Planned};
 const EXAMPLES: &str = "\
 Examples:
   millstream query \"SELECT count(*) FROM 'logs/*.log.gz'\"
-  millstream query \"SELECT word, count(*) AS n FROM (SELECT unnest(tokenize(value)) AS word FROM 'access.log')
+  millstream query \"SELECT word, count(*) AS n
+                    FROM (SELECT unnest(tokenize(value)) AS word FROM 'access.log')
                     GROUP BY word ORDER BY n DESC LIMIT 10\"
   millstream query -f combined \"SELECT tumble(time, '1 minute') AS minute, status, count(*) AS hits
-                    FROM 'access.log' WHERE status >= 400 GROUP BY minute, status ORDER BY minute\"
-  millstream query -f json --columns level:string,took:float --format csv \"SELECT level, avg(took) FROM 'app.log' GROUP BY level\"
+                                FROM 'access.log' WHERE status >= 400
+                                GROUP BY minute, status ORDER BY minute\"
+  millstream query -f json --columns level:string,took:float --format csv \\
+                   \"SELECT level, avg(took) FROM 'app.log' GROUP BY level\"
   millstream query \"EXPLAIN SELECT upper(value) FROM 'app.log'\"";
+
+const FUNCTIONS: &str = "\
+Functions, beside the usual ones of text, time and numbers:
+  unnest(tokenize(text [, mode])), json_get(text, 'a.b[0]'),
+  tumble(time, size), hop(time, slide, size), session(time, gap)";
+
+/// The longest line of names in the help: with its comma it fits a terminal of 80 columns.
+const LINE_CHARACTERS_MAX: usize = 76;
 
 /// Answer a query in SQL over files
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = after_help())]
 pub(super) struct Query {
-    /// The query; the files to read stand in FROM, in single quotes: 'access.log', 'logs/*.log.gz', '-' for the standard input
+    /// The query. The files that it reads stand in FROM, in single quotes: 'access.log', 'logs/*.log.gz', or '-', the standard
+    /// input
     #[arg(value_name = "SQL")]
     sql: String,
-    /// Format of the lines; of several, each line has the first that reads it. Without one, a line is the column `value`
+    /// Format of the lines, as combined or json,logfmt: each line has the first that reads it. Without one, a line is the
+    /// column `value`
     #[arg(short = 'f', long = "as", value_name = "FORMAT", value_delimiter = ',')]
     formats: Vec<String>,
     /// Columns to make, for formats without columns of their own; types: int, float, bool, string, bytes, timestamp,
@@ -68,6 +81,29 @@ enum Shape {
     Csv,
     /// An object a line
     Json,
+}
+
+/// Returns the names of formats and functions, from their registries, and the examples.
+fn after_help() -> String {
+    let formats = listed(registry::ENTRIES.iter().map(|entry| entry.name));
+    let aggregates = listed(aggregate::registry::ENTRIES.iter().map(|entry| entry.usage));
+    format!(
+        "Formats (`millstream parse --help` says more):\n{formats}\n\nAggregates:\n{aggregates}\n\n{FUNCTIONS}\n\n{EXAMPLES}"
+    )
+}
+
+/// Returns the names with commas, in lines that fit a terminal.
+fn listed(names: impl Iterator<Item = &'static str>) -> String {
+    let (mut text, mut width) = (" ".to_owned(), 1);
+    for name in names {
+        if width + name.len() > LINE_CHARACTERS_MAX {
+            text.push_str("\n ");
+            width = 1;
+        }
+        text.push_str(&format!(" {name},"));
+        width += name.len() + 2;
+    }
+    text.trim_end_matches(',').to_owned()
 }
 
 impl Query {
@@ -107,7 +143,7 @@ impl Query {
         )?;
         let query = JobQuery {
             operators,
-            aggregate: planned.aggregate.map(|aggregate| Box::new(aggregate) as Box<_>),
+            aggregate: planned.aggregate,
             finish: planned.finish,
             mode: OutputMode::Complete,
             ..JobQuery::new(Box::new(sink))

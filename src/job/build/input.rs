@@ -12,6 +12,7 @@ use connectors::file::{FileOptions, FileSource};
 use connectors::generate::GenerateSource;
 use connectors::kafka::options::{KafkaColumn, SourceOptions};
 use connectors::kafka::source::KafkaSource;
+use connectors::parquet::source::{ParquetSource, ParquetSourceOptions};
 use engine::operator::Operator;
 use engine::source::Source;
 use engine::{Error, Result};
@@ -31,6 +32,8 @@ pub(super) struct Input {
     pub(super) operators: Vec<Arc<dyn Operator>>,
     /// The columns that the queries see.
     pub(super) schema: SchemaRef,
+    /// The topics that are read; those of a pattern are asked of the brokers.
+    pub(super) topics: Vec<String>,
 }
 
 /// Returns a source as queries see it: with every column that it can have.
@@ -38,17 +41,34 @@ pub(super) struct Input {
 /// # Errors
 /// When its format is not one, or its columns do not fit it.
 pub(super) fn table(source: &SourcePlan) -> Result<Table> {
-    let columns = KafkaColumn::ALL;
-    let input = SourceColumns::of(source, columns);
-    let operators = decoding(source, &input.schema(), None, None)?;
     Ok(Table {
         name: source.name.clone(),
-        schema: operators
-            .last()
-            .map_or_else(|| input.schema(), |operator| operator.schema()),
+        schema: match parquet_files(source)? {
+            Some(options) => ParquetSource::new(options)?.schema(),
+            None => decoded(source)?,
+        },
         event_time: source.time.as_ref().map(|time| time.column.clone()),
         bounded: is_bounded(&source.kind),
     })
+}
+
+/// Returns every column that a source's decoder can make, and those of its records.
+fn decoded(source: &SourcePlan) -> Result<SchemaRef> {
+    let input = SourceColumns::of(source, KafkaColumn::ALL);
+    let operators = decoding(source, &input.schema(), None, None)?;
+    Ok(operators
+        .last()
+        .map_or_else(|| input.schema(), |operator| operator.schema()))
+}
+
+/// Returns what is read of files that need no decoder; `None` for all other sources.
+fn parquet_files(source: &SourcePlan) -> Result<Option<ParquetSourceOptions>> {
+    match &source.kind {
+        SourceKind::File { paths } if matches!(source.formats[..], [FormatPlan::Parquet]) => {
+            Ok(Some(ParquetSourceOptions::new(matching(paths)?)))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn is_bounded(kind: &SourceKind) -> bool {
@@ -81,6 +101,18 @@ impl SourceColumns {
 impl Input {
     /// Returns the source and its decoder for the columns `wanted`.
     pub(super) fn new(source: &SourcePlan, wanted: &[String], job: &JobPlan, threads: NonZeroUsize) -> Result<Self> {
+        if let Some(mut options) = parquet_files(source)? {
+            options.columns = Some(wanted.to_vec());
+            options.batch_rows_max = job.run.batch_rows.get();
+            options.threads = threads.get();
+            let source = ParquetSource::new(options)?;
+            return Ok(Self {
+                schema: source.schema(),
+                source: Box::new(source),
+                operators: vec![],
+                topics: vec![],
+            });
+        }
         let kept = kept(source, wanted)?;
         let needs_all = matches!(source.on_bad, BadRowsPlan::DeadLetter | BadRowsPlan::Fail);
         let is_needed = |column: &KafkaColumn| {
@@ -93,10 +125,12 @@ impl Input {
         let schema = operators
             .last()
             .map_or_else(|| columns.schema(), |operator| operator.schema());
+        let (source, topics) = open(source, columns, job, threads)?;
         Ok(Self {
-            source: open(source, columns, job, threads)?,
+            source,
             operators,
             schema,
+            topics,
         })
     }
 }
@@ -198,35 +232,39 @@ fn declared(column: &ColumnPlan) -> Result<DeclaredColumn> {
     })
 }
 
-fn open(plan: &SourcePlan, columns: SourceColumns, job: &JobPlan, threads: NonZeroUsize) -> Result<Box<dyn Source>> {
+/// Returns the source, and the topics that it reads.
+fn open(
+    plan: &SourcePlan,
+    columns: SourceColumns,
+    job: &JobPlan,
+    threads: NonZeroUsize,
+) -> Result<(Box<dyn Source>, Vec<String>)> {
     match &plan.kind {
         SourceKind::Kafka(kafka) => {
             let mut options = kafka_options(kafka)?;
             options.columns = columns.0;
             options.batch_rows_max = job.run.batch_rows.get();
-            Ok(Box::new(KafkaSource::new(options)?))
+            let source = KafkaSource::new(options)?;
+            let topics = source.topics()?;
+            Ok((Box::new(source), topics))
         }
         SourceKind::File { paths } => {
             let mut options = FileOptions::new(matching(paths)?);
             options.batch_rows_max = job.run.batch_rows.get();
             options.threads = threads.get();
-            Ok(Box::new(FileSource::new(options)?))
+            Ok((Box::new(FileSource::new(options)?), vec![]))
         }
-        SourceKind::Generate(options) => Ok(Box::new(GenerateSource::new(*options)?)),
+        SourceKind::Generate(options) => Ok((Box::new(GenerateSource::new(*options)?), vec![])),
     }
 }
 
 fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
-    let topics = match &kafka.topics {
-        Topics::Names(names) => names.clone(),
-        Topics::Pattern(_) => vec![],
+    let (topics, pattern) = match &kafka.topics {
+        Topics::Names(names) => (names.clone(), None),
+        Topics::Pattern(pattern) => (vec![], Some(pattern.clone())),
     };
     let mut options = SourceOptions::new(kafka.connection.connect()?, topics, kafka.group.as_str());
-    if let Topics::Pattern(pattern) = &kafka.topics {
-        return Err(Error::Invalid(format!(
-            "topic_pattern = \"{pattern}\" can't be run yet: name the topics"
-        )));
-    }
+    options.topic_pattern = pattern;
     options.from.clone_from(&kafka.from);
     options.to.clone_from(&kafka.to);
     options.on_data_loss = kafka.on_data_loss;

@@ -21,7 +21,7 @@ use engine::{Error, Result};
 pub use self::analysis::SqlAnalysis;
 use self::input::Input;
 use self::output::Outputs;
-use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
+use super::plan::{JobPlan, LateRows, Mode, QueryPlan, SourcePlan};
 use crate::job::JobErrors;
 use crate::sql::{self, Planned};
 
@@ -51,7 +51,7 @@ pub enum BuildError {
     Engine(#[from] Error),
 }
 
-/// Returns the pipeline of a job. Secrets are read; servers are not asked yet.
+/// Returns the pipeline of a job. Secrets are read; servers are asked for nothing but the topics of a pattern.
 ///
 /// # Errors
 /// When a statement is wrong or can't run as a stream, or a source or sink can't be made.
@@ -60,7 +60,7 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
     let threads = threads.unwrap_or(NonZeroUsize::MIN);
     let (source, queries) = planned(plan)?;
     let input = Input::new(source, &wanted(source, &queries), plan, threads)?;
-    let mut outputs = Outputs::new(plan, source);
+    let mut outputs = Outputs::new(plan, source, input.topics.clone());
     let dead_letters = plan.dead_letter.as_ref().map(|sink| outputs.dead_letters(sink));
     let dead_letters = dead_letters.transpose()?;
     let mut built = vec![];
@@ -93,16 +93,29 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
     })
 }
 
+/// Returns each query's steps as text: the columns that are read, the operators in the order in which rows pass them, the
+/// columns of the result.
+///
+/// # Errors
+/// When a statement is wrong or can't run as a stream.
+pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
+    let (_, queries) = planned(plan)?;
+    let explained = plan.queries.iter().zip(&queries);
+    let texts =
+        explained.map(|(query, planned)| format!("query {} ({}):\n{}", query.name, query.mode, indented(planned)));
+    Ok(texts.collect::<Vec<_>>().join("\n"))
+}
+
+fn indented(planned: &Planned) -> String {
+    planned.explain().lines().map(|line| format!("  {line}\n")).collect()
+}
+
 /// Returns every query's plan, and the source that they read.
 ///
 /// # Errors
 /// When a statement is wrong, or they read more than one source.
 pub(super) fn planned(plan: &JobPlan) -> Result<(&SourcePlan, Vec<Planned>), BuildError> {
-    let tables = plan
-        .sources
-        .iter()
-        .map(|source| input::table(source))
-        .collect::<Result<Vec<_>>>()?;
+    let tables = plan.sources.iter().map(input::table).collect::<Result<Vec<_>>>()?;
     let mut queries = vec![];
     for query in &plan.queries {
         let planned = sql::plan(&query.sql, &tables, query.mode.into());
@@ -129,6 +142,12 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
     let Some(sink) = &plan.sink else {
         return Err(Error::Invalid(format!("query {}: expected a sink", plan.name)));
     };
+    if plan.late == LateRows::DeadLetter {
+        return Err(Error::Invalid(format!(
+            "query {}: late = \"dead_letter\" can't be run yet: late rows are counted and dropped; write late = \"drop\"",
+            plan.name
+        )));
+    }
     if !planned.whole.is_empty() {
         return Err(Error::Invalid(format!(
             "query {}: ORDER BY and LIMIT need a result that is put out as a whole: an aggregate in mode complete, or \
@@ -144,7 +163,7 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
     Ok(Query {
         name: plan.name.clone(),
         operators,
-        aggregate: planned.aggregate.map(|aggregate| Box::new(aggregate) as Box<_>),
+        aggregate: planned.aggregate,
         finish: planned.finish,
         mode,
         sink,

@@ -5,14 +5,16 @@ use std::io::{BufWriter, IsTerminal};
 use arrow::datatypes::SchemaRef;
 use connectors::console::{ConsoleOptions, ConsoleSink};
 use connectors::decode::dead_letter_schema;
-use connectors::kafka::sink::{self, FellowOptions, KafkaSink, SinkOptions, ValueFormat};
-use connectors::parquet::{Layout, ParquetOptions, ParquetSink};
+use connectors::file::sink::{self, FileSink, FileSinkOptions};
+use connectors::kafka::sink::{self as kafka, FellowOptions, KafkaSink, SinkOptions, ValueFormat};
+use connectors::parquet::{DatePart, Layout, ParquetOptions, ParquetSink, PartitionBy};
 use engine::operator::OutputMode;
 use engine::sink::Sink;
 use engine::{Error, Result};
 
 use crate::job::plan::{
-    Delivery, JobPlan, KafkaSinkPlan, ParquetPlan, RowFormat, SinkPlan, SourceKind, SourcePlan, Topics, ValuePlan,
+    DatePart as DatePartPlan, Delivery, JobPlan, KafkaSinkPlan, ParquetPlan, PartitionBy as PartitionByPlan, RowFormat,
+    SinkPlan, SourceKind, SourcePlan, TextFormat, ValuePlan,
 };
 use crate::sql::Planned;
 
@@ -20,20 +22,23 @@ use crate::sql::Planned;
 pub(super) struct Outputs<'a> {
     job: &'a JobPlan,
     source: &'a SourcePlan,
+    /// The topics that are read.
+    topics: Vec<String>,
     leader: Option<Leader>,
 }
 
 struct Leader {
     brokers: String,
     /// Makes the sinks of further topics.
-    fellows: sink::Fellows,
+    fellows: kafka::Fellows,
 }
 
 impl<'a> Outputs<'a> {
-    pub(super) fn new(job: &'a JobPlan, source: &'a SourcePlan) -> Self {
+    pub(super) fn new(job: &'a JobPlan, source: &'a SourcePlan, topics: Vec<String>) -> Self {
         Self {
             job,
             source,
+            topics,
             leader: None,
         }
     }
@@ -46,9 +51,12 @@ impl<'a> Outputs<'a> {
     /// Returns the sink of a query's result.
     pub(super) fn sink(&mut self, plan: &SinkPlan, query: &Planned, mode: OutputMode) -> Result<Box<dyn Sink>> {
         let layout = match (mode, &query.aggregate) {
-            (OutputMode::Complete, _) => Layout::Table,
+            (OutputMode::Complete, Some(_)) => Layout::Table,
+            (OutputMode::Update, Some(_)) => Layout::Changes,
+            (OutputMode::Append, Some(_)) => Layout::Rows,
+            // Input rows are named after their offsets, unless they are spread over folders.
+            (_, None) if is_partitioned(plan) => Layout::Rows,
             (_, None) => Layout::Append,
-            (OutputMode::Append | OutputMode::Update, Some(_)) => Layout::Changes,
         };
         self.open(plan, query.schema.clone(), layout)
     }
@@ -64,10 +72,14 @@ impl<'a> Outputs<'a> {
             }
             SinkPlan::Parquet(plan) => Ok(Box::new(ParquetSink::new(parquet(plan, schema, layout)?)?)),
             SinkPlan::Kafka(plan) => self.kafka(plan, schema),
-            SinkPlan::File { path, .. } => Err(Error::Invalid(format!(
-                "the sink `{}`: a file can't be written yet",
-                path.display()
-            ))),
+            SinkPlan::File { path, format } => Ok(Box::new(FileSink::new(FileSinkOptions {
+                path: path.clone(),
+                format: match format {
+                    TextFormat::Jsonl => sink::TextFormat::JsonLines,
+                    TextFormat::Csv => sink::TextFormat::Csv,
+                },
+                schema,
+            })?)),
         }
     }
 
@@ -105,8 +117,8 @@ impl<'a> Outputs<'a> {
             key: plan.key.clone(),
             value,
             delivery: match plan.delivery {
-                Delivery::ExactlyOnce => sink::Delivery::ExactlyOnce,
-                Delivery::AtLeastOnce => sink::Delivery::AtLeastOnce,
+                Delivery::ExactlyOnce => kafka::Delivery::ExactlyOnce,
+                Delivery::AtLeastOnce => kafka::Delivery::AtLeastOnce,
             },
             source_topics: self.source_topics(&plan.connection.brokers),
             schema,
@@ -130,10 +142,7 @@ impl<'a> Outputs<'a> {
     /// Returns the topics whose positions are part of a transaction on `brokers`: none if the source is elsewhere.
     fn source_topics(&self, brokers: &str) -> Vec<String> {
         match &self.source.kind {
-            SourceKind::Kafka(kafka) if kafka.connection.brokers == brokers => match &kafka.topics {
-                Topics::Names(names) => names.clone(),
-                Topics::Pattern(_) => vec![],
-            },
+            SourceKind::Kafka(kafka) if kafka.connection.brokers == brokers => self.topics.clone(),
             _ => vec![],
         }
     }
@@ -147,11 +156,22 @@ fn parquet(plan: &ParquetPlan, schema: SchemaRef, layout: Layout) -> Result<Parq
     options.file_rows_max = plan.file_rows.map(|rows| rows.get());
     options.file_bytes_max = Some(plan.file_bytes);
     options.file_age_max = plan.file_age;
-    if !plan.partition_by.is_empty() {
-        return Err(Error::Invalid(format!(
-            "{}: partition_by can't be run yet",
-            plan.dir.display()
-        )));
-    }
+    options.partition_by = plan.partition_by.iter().map(partition_by).collect();
     Ok(options)
+}
+
+fn partition_by(plan: &PartitionByPlan) -> PartitionBy {
+    PartitionBy {
+        column: plan.column.clone(),
+        part: plan.part.map(|part| match part {
+            DatePartPlan::Year => DatePart::Year,
+            DatePartPlan::Month => DatePart::Month,
+            DatePartPlan::Date => DatePart::Date,
+            DatePartPlan::Hour => DatePart::Hour,
+        }),
+    }
+}
+
+fn is_partitioned(plan: &SinkPlan) -> bool {
+    matches!(plan, SinkPlan::Parquet(parquet) if !parquet.partition_by.is_empty())
 }

@@ -10,7 +10,7 @@ use datafusion_common::{DataFusionError, plan_datafusion_err};
 use datafusion_expr::ScalarUDF;
 
 pub(super) use tokenize::{TOKENIZE, tokens_of};
-pub(super) use window::{HOP, Window, window_of};
+pub(super) use window::{HOP, SESSION, Window, session_of, window_of};
 
 /// Functions whose value depends on when the query was planned: an endless query would keep that moment.
 pub(super) const OF_THE_MOMENT: [&str; 6] = [
@@ -27,6 +27,7 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     let own = [
         ScalarUDF::from(window::Tumble::default()),
         ScalarUDF::from(window::Hop::default()),
+        ScalarUDF::from(window::Session::default()),
         ScalarUDF::from(window::WindowEnd::default()),
         ScalarUDF::from(tokenize::Tokenize::default()),
         ScalarUDF::from(json::JsonGet::default()),

@@ -14,10 +14,12 @@ use super::wrong_call;
 
 pub(in crate::sql) const TUMBLE: &str = "tumble";
 pub(in crate::sql) const HOP: &str = "hop";
+pub(in crate::sql) const SESSION: &str = "session";
 const WINDOW_END: &str = "window_end";
 
 const TUMBLE_USAGE: &str = "tumble(time, '1 minute')";
 const HOP_USAGE: &str = "hop(time, slide, size), as hop(time, '1 minute', '5 minutes')";
+const SESSION_USAGE: &str = "session(time, '30 minutes')";
 const WINDOW_END_USAGE: &str = "window_end(start, '1 minute')";
 
 type Times = PrimitiveArray<TimestampMicrosecondType>;
@@ -40,6 +42,11 @@ pub(super) struct Tumble(Signature);
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Hop(Signature);
 
+/// `session(time, gap)`: the start of the session that `time` is in. It depends on other rows, so the plan replaces it by an
+/// aggregate over sessions.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Session(Signature);
+
 /// `window_end(start, size)`: the end of a window.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct WindowEnd(Signature);
@@ -51,6 +58,12 @@ impl Default for Tumble {
 }
 
 impl Default for Hop {
+    fn default() -> Self {
+        Self(Signature::user_defined(Volatility::Volatile))
+    }
+}
+
+impl Default for Session {
     fn default() -> Self {
         Self(Signature::user_defined(Volatility::Volatile))
     }
@@ -107,6 +120,28 @@ impl ScalarUDFImpl for Hop {
     }
 }
 
+impl ScalarUDFImpl for Session {
+    fn name(&self) -> &str {
+        SESSION
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        coerced(types, 1, SESSION_USAGE)
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(time_type())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        exec_err!("session depends on other rows: it stands in GROUP BY")
+    }
+}
+
 impl ScalarUDFImpl for WindowEnd {
     fn name(&self) -> &str {
         WINDOW_END
@@ -144,12 +179,12 @@ pub(in crate::sql) fn window_of(expr: &Expr) -> Result<Option<(Window, &Expr)>> 
     };
     let (slide_micros, size_micros) = match call.func.name() {
         TUMBLE => match spans(TUMBLE_USAGE)?.as_slice() {
-            &[size] => (size, size),
+            [size] => (*size, *size),
             _ => return Err(wrong_call(TUMBLE_USAGE, "tumble takes two arguments")),
         },
         HOP => match spans(HOP_USAGE)?.as_slice() {
-            &[slide, size] if slide <= size => (slide, size),
-            &[_, _] => {
+            [slide, size] if slide <= size => (*slide, *size),
+            [_, _] => {
                 return Err(wrong_call(
                     HOP_USAGE,
                     "the slide is longer than the window: rows would be in none",
@@ -164,6 +199,20 @@ pub(in crate::sql) fn window_of(expr: &Expr) -> Result<Option<(Window, &Expr)>> 
         size_micros,
     };
     Ok(Some((window, &call.args[0])))
+}
+
+/// Returns the gap in microseconds that a call of `session` names, and its time; `None` of any other expression.
+///
+/// # Errors
+/// When the gap is no literal, or no span of time.
+pub(in crate::sql) fn session_of(expr: &Expr) -> Result<Option<(i64, &Expr)>> {
+    match unaliased(expr) {
+        Expr::ScalarFunction(call) if call.func.name() == SESSION => match call.args.as_slice() {
+            [time, gap] => Ok(Some((micros_of(gap, SESSION_USAGE)?, time))),
+            _ => Err(wrong_call(SESSION_USAGE, "session takes two arguments")),
+        },
+        _ => Ok(None),
+    }
 }
 
 fn unaliased(expr: &Expr) -> &Expr {

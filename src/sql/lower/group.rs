@@ -10,10 +10,12 @@ use engine::operator::StatefulOperator;
 use engine::operator::aggregate::{AggregateCall, HashAggregate};
 use engine::operator::expression::column;
 use engine::operator::project::Project;
+use engine::operator::session::{BOUNDS, SessionAggregate};
 
 use super::super::aggregate::kind_of;
 use super::super::error::{Result, SqlError};
 use super::super::expression::as_sql;
+use super::super::function::session_of;
 use super::super::planned::Window;
 use super::{Lowering, Slot, Wanted, names_for, plain_column, unique};
 
@@ -23,37 +25,71 @@ struct Placed {
     arguments: Vec<usize>,
 }
 
+/// A session among the keys.
+struct Session {
+    /// Which of the keys it is.
+    place: usize,
+    gap_micros: i64,
+    time: Expr,
+    /// Whether it is one of the event time, so that it closes.
+    closes: bool,
+}
+
 impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate, wanted: Wanted<'_>) -> Result<Vec<Slot>> {
         let names = names_for(&aggregate.schema, wanted);
         let below = aggregate.input.schema();
-        let keys = &aggregate.group_expr;
         let mut wanted_below = vec![None; below.fields().len()];
-        for (key, name) in keys.iter().zip(&names) {
+        for (key, name) in aggregate.group_expr.iter().zip(&names) {
             if let Some(column) = plain_column(key) {
                 wanted_below[below.index_of_column(column)?] = Some(name.clone());
             }
         }
         let slots = self.lower(&aggregate.input, &wanted_below)?;
         self.check_input()?;
-        let mut exprs = keys.clone();
+        let session = self.session(aggregate, &slots)?;
+        let is_key = |index: &usize| session.as_ref().is_none_or(|session| session.place != *index);
+        let key_places: Vec<_> = (0..aggregate.group_expr.len()).filter(is_key).collect();
+        let mut exprs: Vec<_> = key_places
+            .iter()
+            .map(|&place| aggregate.group_expr[place].clone())
+            .collect();
         let calls = aggregate
             .aggr_expr
             .iter()
             .map(|call| placed(call, &mut exprs))
             .collect::<Result<Vec<_>>>()?;
-        let name_of = |(index, expr): (usize, &Expr)| match plain_column(expr) {
-            _ if index < keys.len() => Ok(names[index].clone()),
-            Some(column) => Ok(column.name.clone()),
-            None => as_sql(expr),
+        exprs.extend(session.iter().map(|session| session.time.clone()));
+        let name_of = |(index, expr): (usize, &Expr)| match (key_places.get(index), plain_column(expr)) {
+            (Some(&place), _) => Ok(names[place].clone()),
+            (None, Some(column)) => Ok(column.name.clone()),
+            (None, None) => as_sql(expr),
         };
         let names_made = exprs.iter().enumerate().map(name_of).collect::<Result<_>>()?;
         let made = self.make(&exprs, names_made, below, slots)?;
-        let made = self.apart(made, keys.len())?;
-        self.group(keys.len(), &calls, names, &made)
+        let made = self.apart(made, key_places.len())?;
+        match session {
+            None => self.group(key_places.len(), &calls, names, &made),
+            Some(session) => self.group_sessions(&session, &calls, names, &made),
+        }
     }
 
-    fn check_input(&self) -> Result<()> {
+    /// Returns the session that is one of the keys.
+    fn session(&self, aggregate: &Aggregate, slots: &[Slot]) -> Result<Option<Session>> {
+        for (place, key) in aggregate.group_expr.iter().enumerate() {
+            if let Some((gap_micros, time)) = session_of(key)? {
+                return Ok(Some(Session {
+                    place,
+                    gap_micros,
+                    time: time.clone(),
+                    closes: self.is_event_time(time, aggregate.input.schema(), slots)?,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn check_input(&self) -> Result<()> {
         if self.aggregate.is_some() {
             let message = "an aggregate over an aggregate can't run as a stream: write the first into a topic or files, and read that";
             return Err(self.marks.at_group_by(message));
@@ -85,12 +121,7 @@ impl Lowering<'_> {
     fn group(&mut self, keys: usize, calls: &[Placed], names: Vec<String>, made: &[Slot]) -> Result<Vec<Slot>> {
         let key_names = made[..keys].iter().map(|slot| slot.name.clone());
         let names = unique(key_names.chain(names.into_iter().skip(keys)).collect());
-        let call = |(call, name): (&Placed, &String)| AggregateCall {
-            name: name.clone(),
-            kind: call.kind.clone(),
-            arguments: call.arguments.iter().map(|&place| made[place].name.clone()).collect(),
-        };
-        let calls: Vec<_> = calls.iter().zip(&names[keys..]).map(call).collect();
+        let calls = calls_of(calls, &names[keys..], made);
         let key_names: Vec<_> = names[..keys].iter().map(String::as_str).collect();
         let mut operator = HashAggregate::new(&key_names, &calls, &self.schema)?;
         let windows = made[..keys].iter().filter_map(|slot| Some((slot, slot.window?)));
@@ -99,6 +130,7 @@ impl Lowering<'_> {
             if starts.close {
                 operator = operator.with_window(&slot.name, starts.window.size_micros)?;
             }
+            (self.is_windowed, self.closes) = (true, starts.close);
             self.window = Some(Window {
                 key: slot.name.clone(),
                 size_micros: starts.window.size_micros,
@@ -106,7 +138,7 @@ impl Lowering<'_> {
             });
         }
         self.schema = operator.schema();
-        self.aggregate = Some(operator);
+        self.aggregate = Some(Box::new(operator));
         let slot = |(index, name): (usize, String)| Slot {
             name,
             source: None,
@@ -114,6 +146,42 @@ impl Lowering<'_> {
         };
         Ok(names.into_iter().enumerate().map(slot).collect())
     }
+
+    /// Groups by the keys and by sessions; the time is the last column that was made.
+    fn group_sessions(
+        &mut self,
+        session: &Session,
+        calls: &[Placed],
+        names: Vec<String>,
+        made: &[Slot],
+    ) -> Result<Vec<Slot>> {
+        let count = names.len() - calls.len() - 1;
+        let key_names: Vec<_> = made[..count].iter().map(|slot| slot.name.clone()).collect();
+        let bounds = BOUNDS.map(str::to_owned);
+        let taken = key_names.iter().chain(&bounds).cloned();
+        let all = unique(taken.chain(names.into_iter().skip(count + 1)).collect());
+        let calls = calls_of(calls, &all[count + BOUNDS.len()..], made);
+        let time = made.last().expect("the time was made");
+        let keys: Vec<_> = key_names.iter().map(String::as_str).collect();
+        let operator = SessionAggregate::new(&keys, &time.name, session.gap_micros, &calls, &self.schema)?;
+        self.schema = operator.schema();
+        self.aggregate = Some(Box::new(operator));
+        (self.is_windowed, self.closes) = (true, session.closes);
+        let mut slots: Vec<_> = key_names.into_iter().map(|name| Slot::new(name, None)).collect();
+        slots.insert(session.place, Slot::new(BOUNDS[0], None));
+        slots.extend(calls.into_iter().map(|call| Slot::new(call.name, None)));
+        Ok(slots)
+    }
+}
+
+/// Returns the engine's calls over the columns that were made for them.
+fn calls_of(calls: &[Placed], names: &[String], made: &[Slot]) -> Vec<AggregateCall> {
+    let call = |(call, name): (&Placed, &String)| AggregateCall {
+        name: name.clone(),
+        kind: call.kind.clone(),
+        arguments: call.arguments.iter().map(|&place| made[place].name.clone()).collect(),
+    };
+    calls.iter().zip(names).map(call).collect()
 }
 
 /// Adds the arguments of a call to the columns to be made, unless they are among them.

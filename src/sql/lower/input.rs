@@ -37,12 +37,12 @@ pub(super) fn of<'a>(plan: &LogicalPlan, tables: &'a [Table]) -> Result<(&'a Tab
 /// Refuses functions whose value is the moment of planning where the input never ends.
 pub(in crate::sql) fn refuse_the_moment(plan: &LogicalPlan, tables: &[Table]) -> Result<()> {
     let scans = scans(plan)?;
-    let endless = |scan: &&TableScan| {
+    let endless = |scan: &TableScan| {
         tables
             .iter()
             .any(|table| table.name == scan.table_name.table() && !table.bounded)
     };
-    if !scans.iter().any(|scan| endless(&scan)) {
+    if !scans.iter().any(|scan| endless(scan)) {
         return Ok(());
     }
     match call_in(plan, &OF_THE_MOMENT)? {

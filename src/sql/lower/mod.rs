@@ -8,6 +8,7 @@
 //! ```
 //! A projection that only chooses and renames columns makes no operator: names are given where columns are made.
 
+mod distinct;
 mod group;
 pub(super) mod input;
 mod rows;
@@ -18,10 +19,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::logical_plan::{
-    FetchType, Limit as LimitPlan, Projection, SkipType, Sort as SortPlan, Union as UnionPlan,
+    Distinct, FetchType, Limit as LimitPlan, Projection, SkipType, Sort as SortPlan, Union as UnionPlan,
 };
 use datafusion_expr::{Expr, LogicalPlan};
-use engine::operator::aggregate::HashAggregate;
 use engine::operator::expression::{ExpressionRef, column};
 use engine::operator::filter::Filter;
 use engine::operator::project::Project;
@@ -47,8 +47,11 @@ pub(super) struct Lowering<'a> {
     /// The columns after the last operator.
     schema: SchemaRef,
     operators: Vec<Arc<dyn Operator>>,
-    aggregate: Option<HashAggregate>,
+    aggregate: Option<Box<dyn StatefulOperator>>,
     window: Option<Window>,
+    /// Whether groups belong to windows or sessions, and whether those close by the event time.
+    is_windowed: bool,
+    closes: bool,
     finish: Vec<Arc<dyn Operator>>,
     whole: Vec<Arc<dyn Operator>>,
 }
@@ -98,6 +101,8 @@ impl<'a> Lowering<'a> {
             operators: vec![],
             aggregate: None,
             window: None,
+            is_windowed: false,
+            closes: false,
             finish: vec![],
             whole: vec![],
         };
@@ -153,15 +158,27 @@ impl<'a> Lowering<'a> {
             }
             return Ok(());
         };
-        if self.mode == OutputMode::Append && !aggregate.is_windowed() {
-            let message = match (&self.window, &self.table.event_time) {
-                (None, _) => "a group must be final to be appended: group by a window of the event time, as tumble(time, '1 minute'), or use mode update or complete".to_owned(),
-                (Some(_), None) => "windows close by the event time, and the source has none: give it an event time, or use mode update or complete".to_owned(),
-                (Some(_), Some(time)) => format!("windows close by the event time, which is `{time}`: make the window of that column, or use mode update or complete"),
+        if self.mode == OutputMode::Append && !self.closes {
+            let instead = "or use mode update or complete";
+            let message = match (self.is_windowed, &self.table.event_time) {
+                (false, _) => format!(
+                    "a group must be final to be appended: group by a window of the event time, as tumble(time, '1 minute'), {instead}"
+                ),
+                (true, None) => format!(
+                    "windows close by the event time, and the source has none: give it an event time, {instead}"
+                ),
+                (true, Some(time)) => {
+                    format!(
+                        "windows close by the event time, which is `{time}`: make the window of that column, {instead}"
+                    )
+                }
             };
             return Err(self.marks.at_group_by(message));
         }
-        Ok(())
+        match aggregate.refusal(self.mode) {
+            Some(refusal) => Err(self.marks.at_group_by(refusal)),
+            None => Ok(()),
+        }
     }
 
     fn push(&mut self, operator: impl Operator + 'static) {
@@ -187,6 +204,7 @@ impl<'a> Lowering<'a> {
             }
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, wanted),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, wanted),
+            LogicalPlan::Distinct(Distinct::On(distinct)) => self.distinct_on(distinct, wanted),
             LogicalPlan::Union(union) => self.union(union, wanted),
             LogicalPlan::Sort(sort) => self.sort(sort, wanted),
             LogicalPlan::Limit(limit) => self.limit(limit, wanted),
@@ -285,6 +303,8 @@ impl<'a> Lowering<'a> {
             operators: vec![],
             aggregate: None,
             window: None,
+            is_windowed: false,
+            closes: false,
             finish: vec![],
             whole: vec![],
         }

@@ -13,7 +13,7 @@ use engine::operator::tokenize::Tokenize;
 
 use super::super::error::{Result, SqlError};
 use super::super::expression::as_sql;
-use super::super::function::{HOP, TOKENIZE, Window, tokens_of, window_of};
+use super::super::function::{HOP, SESSION, TOKENIZE, Window, tokens_of, window_of};
 use super::{Lowering, Slot, Starts, Wanted, names_for, plain_column};
 
 /// The column that stands for a call of `hop` in the plan.
@@ -28,7 +28,10 @@ pub(super) struct Hopped {
 
 /// Refuses calls that make rows where an expression makes one value a row.
 pub(super) fn refuse_rows(expr: &Expr) -> Result<()> {
-    match call_of(expr, &[HOP, TOKENIZE])? {
+    match call_of(expr, &[HOP, SESSION, TOKENIZE])? {
+        Some(Expr::ScalarFunction(call)) if call.func.name() == SESSION => Err(SqlError::new(
+            "session depends on other rows: it stands in GROUP BY, by itself",
+        )),
         Some(Expr::ScalarFunction(call)) if call.func.name() == HOP => Err(SqlError::new(
             "hop makes several rows of one: it may stand in GROUP BY and in SELECT, not in WHERE",
         )),
@@ -62,6 +65,12 @@ impl Lowering<'_> {
     }
 
     fn starts(&self, window: Window, time: &Expr, below: &DFSchema, slots: &[Slot]) -> Result<Starts> {
+        let close = self.is_event_time(time, below, slots)?;
+        Ok(Starts { window, close })
+    }
+
+    /// Returns whether an expression is the source's event time, by which windows close.
+    pub(super) fn is_event_time(&self, time: &Expr, below: &DFSchema, slots: &[Slot]) -> Result<bool> {
         let mut time = time;
         while let Expr::Cast(Cast { expr, .. }) = time {
             time = expr;
@@ -70,8 +79,7 @@ impl Lowering<'_> {
             Some(column) => slots[below.index_of_column(column)?].source.as_ref(),
             None => None,
         };
-        let close = source.is_some() && source == self.table.event_time.as_ref();
-        Ok(Starts { window, close })
+        Ok(source.is_some() && source == self.table.event_time.as_ref())
     }
 
     /// Replaces the call of `hop` in the expressions by a column, which the operator of that name makes.
@@ -153,7 +161,7 @@ impl Lowering<'_> {
             )
         };
         let kept: Vec<_> = (0..projection.expr.len()).filter(|&index| index != list).collect();
-        let made = self.token_inputs(projection, tokens.text, &kept, &name_of)?;
+        let made = self.token_inputs(projection, tokens.text, &kept, name_of)?;
         let (text, kept_slots) = made.split_first().expect("the text comes first");
         let mut kept_names: Vec<_> = kept_slots.iter().map(|slot| slot.name.as_str()).collect();
         kept_names.sort_unstable();

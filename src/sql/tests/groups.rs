@@ -1,6 +1,5 @@
 //! Groups, tokens, windows, order.
 
-use engine::operator::StatefulOperator;
 use engine::operator::tokenize::SplitMode;
 
 use super::{bounded, check, check_plan};
@@ -187,7 +186,34 @@ fn windows_may_overlap() {
         (window.key.as_str(), window.size_micros, window.slide_micros),
         ("start", 120_000_000, 60_000_000)
     );
-    assert!(planned.aggregate.as_ref().is_some_and(StatefulOperator::is_windowed));
+    assert!(
+        planned
+            .aggregate
+            .as_ref()
+            .is_some_and(|aggregate| aggregate.is_windowed())
+    );
+}
+
+#[test]
+fn rows_that_follow_each_other_are_a_session() {
+    check(
+        "SELECT session(time, '40s') AS start, session_end(time, '40s') AS until, count(*) AS n FROM logs GROUP BY start",
+        &[
+            "1969-12-31T23:59:59.999999Z|1970-01-01T00:01:40.000001Z|5",
+            "1970-01-01T00:03:00Z|1970-01-01T00:03:40Z|1",
+        ],
+    );
+    check(
+        "SELECT cached, session_window(time, '30 seconds') AS start, sum(status) FROM logs GROUP BY cached, start
+         HAVING start >= to_timestamp('1970-01-01T00:00:00Z')",
+        &[
+            "true|1970-01-01T00:00:00Z|200",
+            "false|1970-01-01T00:00:30Z|404",
+            "false|1970-01-01T00:01:00Z|500",
+            "true|1970-01-01T00:01:00.000001Z|200",
+            "true|1970-01-01T00:03:00Z|404",
+        ],
+    );
 }
 
 #[test]

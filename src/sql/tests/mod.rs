@@ -107,7 +107,7 @@ fn run(sql: &str) -> RecordBatch {
     whole
 }
 
-fn emitted(mut aggregate: impl StatefulOperator, inputs: &[Batch], metrics: &Metrics) -> Batch {
+fn emitted(mut aggregate: Box<dyn StatefulOperator>, inputs: &[Batch], metrics: &Metrics) -> Batch {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(NonZeroUsize::MIN.get())
         .build();

@@ -1,6 +1,6 @@
 //! What a query is when its input never ends.
 
-use engine::operator::{OutputMode, StatefulOperator};
+use engine::operator::OutputMode;
 
 use super::{Planned, SqlError, check_plan, plan, table};
 
@@ -23,6 +23,39 @@ fn windows_of_the_event_time_close() {
         ],
     );
     assert!(planned.aggregate.is_some_and(|aggregate| aggregate.is_windowed()));
+}
+
+#[test]
+fn sessions_close_and_can_not_be_updated() {
+    let sql = "SELECT path, session(time, '30m') AS start, count(*) AS n FROM logs GROUP BY path, start";
+    let planned = endless(sql, OutputMode::Append).expect("a query");
+    check_plan(
+        &planned,
+        &[
+            "read logs (time, path)",
+            "sessions count(*) AS n by path with gap 1800s of time",
+            "project path AS path, session_start AS start, n AS n",
+            "result (path Utf8, start Timestamp(µs, \"UTC\"), n Int64)",
+        ],
+    );
+    check_refused(sql, OutputMode::Update, "use mode append or complete");
+}
+
+#[test]
+fn the_first_row_of_a_key_is_kept_while_another_may_come() {
+    let sql = "SELECT DISTINCT ON (path, status / 100) upper(path) AS p, status FROM logs WHERE cached";
+    let planned = endless(sql, OutputMode::Append).expect("a query");
+    let text = planned.explain();
+    let steps: Vec<_> = text.lines().collect();
+    assert_eq!(steps[2], "filter cached", "{text}");
+    assert!(steps[4].starts_with("deduplicate status / 100, path by time"), "{text}");
+    assert_eq!(steps[5], "project upper(path) AS p, status AS status", "{text}");
+    check_refused(sql, OutputMode::Update, "use mode append");
+    check_refused(
+        "SELECT DISTINCT ON (path) path FROM logs ORDER BY path, status",
+        OutputMode::Append,
+        "takes no ORDER BY",
+    );
 }
 
 #[test]
