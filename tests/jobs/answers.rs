@@ -26,6 +26,7 @@ answers! {
     slow_requests: slow_requests_are_those_of_duckdb, slow_requests_survive_a_kill;
     json_to_parquet: archived_events_are_those_of_duckdb, archived_events_survive_a_kill;
     key_value_logs: key_value_logs_are_those_of_duckdb, key_value_logs_survive_a_kill;
+    sessions: sessions_are_those_of_duckdb, sessions_survive_a_kill;
     merged_topics: merged_topics_are_those_of_duckdb, merged_topics_survive_a_kill;
 }
 
@@ -48,7 +49,7 @@ fn errors_a_minute() -> Case<'static> {
         job: "errors_a_minute",
         source: "logs",
         edits: &[],
-        arguments: &["--set", "sink.partition_by=[]"],
+        arguments: &[],
         reads: Reads::Topics(vec![with_garbage(logs::access(600, 7))]),
         answers: &[
             Answer {
@@ -201,22 +202,22 @@ fn json_to_parquet() -> Case<'static> {
     Case {
         job: "json_to_parquet",
         source: "events",
-        edits: &[("topic_pattern = \"^events-\"", "topic = \"events\"")],
-        arguments: &["--set", "sink.partition_by=[]"],
-        reads: Reads::Topics(vec![logs::events(600, 600)]),
+        edits: &[],
+        arguments: &[],
+        reads: Reads::Pattern(vec![logs::events(400, 900), logs::events(200, 1800)]),
         answers: &[
             Answer {
                 output: Output::Parquet("out/events"),
-                found: r#"SELECT partition, "offset", epoch_us(time) // 1000000, id, user_name, amount, paid, items FROM output"#,
-                expected: r#"SELECT partition, "offset", epoch((line->>'$.time')::TIMESTAMP)::BIGINT, (line->>'$.id'),
+                found: r#"SELECT right(topic, 1), partition, "offset", epoch_us(time) // 1000000, id, user_name, amount, paid, items FROM output"#,
+                expected: r#"SELECT topic, partition, "offset", epoch((line->>'$.time')::TIMESTAMP)::BIGINT, (line->>'$.id'),
                                lower(line->>'$.user.name'), (line->>'$.amount')::DOUBLE, (line->>'$.paid')::BOOLEAN,
                                (line->>'$.items')::BIGINT
                              FROM input WHERE json_valid(line) AND (line->>'$.id') IS NOT NULL"#,
             },
             Answer {
                 output: Output::Parquet("out/events_bad"),
-                found: r#"SELECT partition, "offset", decode(value) FROM output"#,
-                expected: r#"SELECT partition, "offset", line FROM input WHERE NOT json_valid(line)"#,
+                found: r#"SELECT right(topic, 1), partition, "offset", decode(value) FROM output"#,
+                expected: r#"SELECT topic, partition, "offset", line FROM input WHERE NOT json_valid(line)"#,
             },
         ],
     }
@@ -226,20 +227,10 @@ fn key_value_logs() -> Case<'static> {
     Case {
         job: "key_value_logs",
         source: "logs",
-        edits: &[
-            (
-                "path = \"out/levels.csv\"\nformat = \"csv\"                         # or jsonl",
-                "dir = \"out/levels\"",
-            ),
-            ("path = \"out/levels_bad.jsonl\"", "dir = \"out/bad\""),
-        ],
+        edits: &[],
         arguments: &[
             "--set",
             "source.logs.paths=[\"logs/*.log\"]",
-            "--set",
-            "sink.kind=parquet",
-            "--set",
-            "dead_letter.kind=parquet",
             "--set",
             "run.checkpoint=state",
             "--set",
@@ -248,17 +239,17 @@ fn key_value_logs() -> Case<'static> {
         reads: Reads::File(logs::key_value(600, 1)),
         answers: &[
             Answer {
-                output: Output::Parquet("out/levels"),
+                output: Output::File("out/levels.csv"),
                 // The sketch is within 1 % of the value at its rank.
-                found: r"SELECT epoch_us(output.minute) // 1000000, output.service, output.level, hits, round(ms_mean, 6),
-                           abs(ms_99 / ms[floor(0.99 * (len(ms) - 1))::BIGINT + 1] - 1) <= 0.010001
+                found: r"SELECT epoch(output.minute::TIMESTAMP)::BIGINT, output.service, output.level, hits, round(ms_mean::DOUBLE, 6),
+                           abs(ms_99::DOUBLE / ms[floor(0.99 * (len(ms) - 1))::BIGINT + 1] - 1) <= 0.010001
                          FROM output LEFT JOIN (
                            SELECT date_trunc('minute', (field.time)::TIMESTAMP) AS minute, field.service AS service,
                              lower(field.level) AS level, list_sort(list((field.ms)::DOUBLE)) AS ms
                            FROM (SELECT regexp_extract(line, '^time=(\S+)Z level=(\S+) service=(\S+) .*ms=([0-9.]+)$',
                                                        ['time', 'level', 'service', 'ms']) AS field FROM input)
                            WHERE field.ms <> '' GROUP BY ALL) AS truth
-                         ON epoch_us(output.minute) = epoch_us(truth.minute) AND output.service = truth.service
+                         ON output.minute::TIMESTAMP = truth.minute AND output.service = truth.service
                            AND output.level = truth.level",
                 expected: r"SELECT epoch(date_trunc('minute', (field.time)::TIMESTAMP))::BIGINT AS minute,
                               field.service AS service, lower(field.level) AS level, count(*),
@@ -268,11 +259,36 @@ fn key_value_logs() -> Case<'static> {
                             WHERE field.ms <> '' GROUP BY minute, service, level",
             },
             Answer {
-                output: Output::Parquet("out/bad"),
-                found: "SELECT decode(value) FROM output",
+                output: Output::File("out/levels_bad.jsonl"),
+                found: "SELECT value FROM output",
                 expected: "SELECT line FROM input WHERE line LIKE '%ms=soon'",
             },
         ],
+    }
+}
+
+fn sessions() -> Case<'static> {
+    Case {
+        job: "sessions",
+        source: "logs",
+        edits: &[],
+        arguments: &[],
+        reads: Reads::Topics(vec![logs::visitors(600, 60)]),
+        answers: &[Answer {
+            output: Output::Topic("sink.topic"),
+            found: "SELECT key, (row->>'$.client'), epoch((row->>'$.visit')::TIMESTAMP)::BIGINT,
+                      (row->>'$.requests')::BIGINT, (row->>'$.bytes')::BIGINT,
+                      epoch((row->>'$.first_request')::TIMESTAMP)::BIGINT,
+                      epoch((row->>'$.last_request')::TIMESTAMP)::BIGINT
+                    FROM output",
+            expected: "SELECT host, host, epoch(min(time))::BIGINT, count(*), sum(bytes)::BIGINT,
+                         epoch(min(time))::BIGINT, epoch(max(time))::BIGINT
+                       FROM (SELECT *, sum(is_first) OVER (PARTITION BY host ORDER BY time ROWS UNBOUNDED PRECEDING) AS visit
+                             FROM (SELECT *, CASE WHEN time - lag(time) OVER (PARTITION BY host ORDER BY time)
+                                                       < INTERVAL '30 minutes' THEN 0 ELSE 1 END AS is_first
+                                   FROM requests))
+                       GROUP BY host, visit",
+        }],
     }
 }
 
