@@ -32,8 +32,16 @@ answers! {
 
 #[test]
 fn top_paths_are_those_of_duckdb() {
-    // No run goes on where another one ended: the job keeps nothing.
     check(&top_paths());
+}
+
+#[test]
+fn top_paths_survive_a_kill_when_they_have_a_checkpoint() {
+    // The job as it is keeps nothing.
+    check_killed(&Case {
+        arguments: &["--set", "run.checkpoint=state"],
+        ..top_paths()
+    });
 }
 
 /// Returns the lines with those in between that are no requests, one of every hundred.

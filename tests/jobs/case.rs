@@ -6,6 +6,7 @@
 //! line's cells as a list and its number.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -336,15 +337,21 @@ impl Attempt<'_> {
         format!("SELECT * FROM read_json('output.jsonl', format = 'newline_delimited', columns = {columns})")
     }
 
-    /// Returns the lines that were printed by all runs.
+    /// Returns the lines that were printed by all runs. What was printed can't be taken back, so a run that follows a crash
+    /// may print some of it again: that counts once.
     fn printed(&self) -> Vec<Value> {
-        let read = |run| fs::read_to_string(self.scratch.join(format!("run-{run}.stdout"))).expect("a run's output");
-        let text: String = (1..=self.runs.get()).map(read).collect();
-        let row = |(place, line): (usize, &str)| {
+        let mut lines: Vec<String> = vec![];
+        for run in 1..=self.runs.get() {
+            let path = self.scratch.join(format!("run-{run}.stdout"));
+            let text = fs::read_to_string(path).expect("a run's output");
+            let earlier: HashSet<_> = lines.iter().cloned().collect();
+            lines.extend(text.lines().filter(|line| !earlier.contains(*line)).map(str::to_owned));
+        }
+        let row = |(place, line): (usize, &String)| {
             let cells: Vec<_> = line.split('\t').collect();
             json!({ "row": cells, "place": place })
         };
-        text.lines().enumerate().map(row).collect()
+        lines.iter().enumerate().map(row).collect()
     }
 }
 
