@@ -26,13 +26,22 @@ answers! {
     slow_requests: slow_requests_are_those_of_duckdb, slow_requests_survive_a_kill;
     json_to_parquet: archived_events_are_those_of_duckdb, archived_events_survive_a_kill;
     key_value_logs: key_value_logs_are_those_of_duckdb, key_value_logs_survive_a_kill;
+    sessions: sessions_are_those_of_duckdb, sessions_survive_a_kill;
     merged_topics: merged_topics_are_those_of_duckdb, merged_topics_survive_a_kill;
 }
 
 #[test]
 fn top_paths_are_those_of_duckdb() {
-    // No run goes on where another one ended: the job keeps nothing.
     check(&top_paths());
+}
+
+#[test]
+fn top_paths_survive_a_kill_when_they_have_a_checkpoint() {
+    // The job as it is keeps nothing.
+    check_killed(&Case {
+        arguments: &["--set", "run.checkpoint=state"],
+        ..top_paths()
+    });
 }
 
 /// Returns the lines with those in between that are no requests, one of every hundred.
@@ -48,7 +57,7 @@ fn errors_a_minute() -> Case<'static> {
         job: "errors_a_minute",
         source: "logs",
         edits: &[],
-        arguments: &["--set", "sink.partition_by=[]"],
+        arguments: &[],
         reads: Reads::Topics(vec![with_garbage(logs::access(600, 7))]),
         answers: &[
             Answer {
@@ -188,10 +197,11 @@ fn slow_requests() -> Case<'static> {
             found: "SELECT key, epoch((row->>'$.time')::TIMESTAMP)::BIGINT, (row->>'$.method'), (row->>'$.path'),
                       (row->>'$.status')::BIGINT, (row->>'$.seconds')::DOUBLE
                     FROM output",
-            expected: "SELECT (line->>'$.path'), epoch((line->>'$.time')::TIMESTAMP)::BIGINT, (line->>'$.method'),
-                         (line->>'$.path'), try_cast(line->>'$.status' AS BIGINT), (line->>'$.seconds')::DOUBLE
-                       FROM input
-                       WHERE (line->>'$.seconds')::DOUBLE > 1 AND (line->>'$.path') NOT LIKE '/health%'",
+            expected:
+                "SELECT path, epoch((line->>'$.time')::TIMESTAMP)::BIGINT, (line->>'$.method'), path, status, seconds
+                       FROM (SELECT line, (line->>'$.path') AS path, (line->>'$.seconds')::DOUBLE AS seconds,
+                               try_cast((line->>'$.status') AS BIGINT) AS status FROM input)
+                       WHERE seconds > 1 AND path NOT LIKE '/health%' AND status IS NOT NULL",
         }],
     }
 }
@@ -200,22 +210,22 @@ fn json_to_parquet() -> Case<'static> {
     Case {
         job: "json_to_parquet",
         source: "events",
-        edits: &[("topic_pattern = \"^events-\"", "topic = \"events\"")],
-        arguments: &["--set", "sink.partition_by=[]"],
-        reads: Reads::Topics(vec![logs::events(600, 600)]),
+        edits: &[],
+        arguments: &[],
+        reads: Reads::Pattern(vec![logs::events(400, 900), logs::events(200, 1800)]),
         answers: &[
             Answer {
                 output: Output::Parquet("out/events"),
-                found: r#"SELECT partition, "offset", epoch_us(time) // 1000000, id, user_name, amount, paid, items FROM output"#,
-                expected: r#"SELECT partition, "offset", epoch((line->>'$.time')::TIMESTAMP)::BIGINT, (line->>'$.id'),
+                found: r#"SELECT right(topic, 1), partition, "offset", epoch_us(time) // 1000000, id, user_name, amount, paid, items FROM output"#,
+                expected: r#"SELECT topic, partition, "offset", epoch((line->>'$.time')::TIMESTAMP)::BIGINT, (line->>'$.id'),
                                lower(line->>'$.user.name'), (line->>'$.amount')::DOUBLE, (line->>'$.paid')::BOOLEAN,
                                (line->>'$.items')::BIGINT
                              FROM input WHERE json_valid(line) AND (line->>'$.id') IS NOT NULL"#,
             },
             Answer {
                 output: Output::Parquet("out/events_bad"),
-                found: r#"SELECT partition, "offset", decode(value) FROM output"#,
-                expected: r#"SELECT partition, "offset", line FROM input WHERE NOT json_valid(line)"#,
+                found: r#"SELECT right(topic, 1), partition, "offset", decode(value) FROM output"#,
+                expected: r#"SELECT topic, partition, "offset", line FROM input WHERE NOT json_valid(line)"#,
             },
         ],
     }
@@ -225,20 +235,10 @@ fn key_value_logs() -> Case<'static> {
     Case {
         job: "key_value_logs",
         source: "logs",
-        edits: &[
-            (
-                "path = \"out/levels.csv\"\nformat = \"csv\"                         # or jsonl",
-                "dir = \"out/levels\"",
-            ),
-            ("path = \"out/levels_bad.jsonl\"", "dir = \"out/bad\""),
-        ],
+        edits: &[],
         arguments: &[
             "--set",
             "source.logs.paths=[\"logs/*.log\"]",
-            "--set",
-            "sink.kind=parquet",
-            "--set",
-            "dead_letter.kind=parquet",
             "--set",
             "run.checkpoint=state",
             "--set",
@@ -247,19 +247,18 @@ fn key_value_logs() -> Case<'static> {
         reads: Reads::File(logs::key_value(600, 1)),
         answers: &[
             Answer {
-                output: Output::Parquet("out/levels"),
+                output: Output::File("out/levels.csv"),
                 // The sketch is within 1 % of the value at its rank.
-                found: r#"WITH lines AS (
-                            SELECT regexp_extract(line, '^time=(\S+)Z level=(\S+) service=(\S+) .*ms=([0-9.]+)$',
-                                                  ['time', 'level', 'service', 'ms']) AS field FROM input),
-                          truth AS (
-                            SELECT date_trunc('minute', (field.time)::TIMESTAMP) AS minute, field.service AS service,
-                              lower(field.level) AS level, list_sort(list((field.ms)::DOUBLE)) AS ms
-                            FROM lines WHERE field.ms <> '' GROUP BY ALL)
-                          SELECT epoch_us(output.minute) // 1000000, output.service, output.level, hits, round(ms_mean, 6),
-                            abs(ms_99 / ms[floor(0.99 * (len(ms) - 1))::BIGINT + 1] - 1) <= 0.010001
-                          FROM output LEFT JOIN truth ON epoch_us(output.minute) = epoch_us(truth.minute)
-                            AND output.service = truth.service AND output.level = truth.level"#,
+                found: r"SELECT epoch(output.minute::TIMESTAMP)::BIGINT, output.service, output.level, hits, round(ms_mean::DOUBLE, 6),
+                           abs(ms_99::DOUBLE / ms[floor(0.99 * (len(ms) - 1))::BIGINT + 1] - 1) <= 0.010001
+                         FROM output LEFT JOIN (
+                           SELECT date_trunc('minute', (field.time)::TIMESTAMP) AS minute, field.service AS service,
+                             lower(field.level) AS level, list_sort(list((field.ms)::DOUBLE)) AS ms
+                           FROM (SELECT regexp_extract(line, '^time=(\S+)Z level=(\S+) service=(\S+) .*ms=([0-9.]+)$',
+                                                       ['time', 'level', 'service', 'ms']) AS field FROM input)
+                           WHERE field.ms <> '' GROUP BY ALL) AS truth
+                         ON output.minute::TIMESTAMP = truth.minute AND output.service = truth.service
+                           AND output.level = truth.level",
                 expected: r"SELECT epoch(date_trunc('minute', (field.time)::TIMESTAMP))::BIGINT AS minute,
                               field.service AS service, lower(field.level) AS level, count(*),
                               round(avg((field.ms)::DOUBLE), 6), true
@@ -268,11 +267,36 @@ fn key_value_logs() -> Case<'static> {
                             WHERE field.ms <> '' GROUP BY minute, service, level",
             },
             Answer {
-                output: Output::Parquet("out/bad"),
-                found: "SELECT decode(value) FROM output",
+                output: Output::File("out/levels_bad.jsonl"),
+                found: "SELECT value FROM output",
                 expected: "SELECT line FROM input WHERE line LIKE '%ms=soon'",
             },
         ],
+    }
+}
+
+fn sessions() -> Case<'static> {
+    Case {
+        job: "sessions",
+        source: "logs",
+        edits: &[],
+        arguments: &[],
+        reads: Reads::Topics(vec![logs::visitors(600, 60)]),
+        answers: &[Answer {
+            output: Output::Topic("sink.topic"),
+            found: "SELECT key, (row->>'$.client'), epoch((row->>'$.visit')::TIMESTAMP)::BIGINT,
+                      (row->>'$.requests')::BIGINT, (row->>'$.bytes')::BIGINT,
+                      epoch((row->>'$.first_request')::TIMESTAMP)::BIGINT,
+                      epoch((row->>'$.last_request')::TIMESTAMP)::BIGINT
+                    FROM output",
+            expected: "SELECT host, host, epoch(min(time))::BIGINT, count(*), sum(bytes)::BIGINT,
+                         epoch(min(time))::BIGINT, epoch(max(time))::BIGINT
+                       FROM (SELECT *, sum(is_first) OVER (PARTITION BY host ORDER BY time ROWS UNBOUNDED PRECEDING) AS visit
+                             FROM (SELECT *, CASE WHEN time - lag(time) OVER (PARTITION BY host ORDER BY time)
+                                                       < INTERVAL '30 minutes' THEN 0 ELSE 1 END AS is_first
+                                   FROM requests))
+                       GROUP BY host, visit",
+        }],
     }
 }
 

@@ -6,6 +6,7 @@
 //! line's cells as a list and its number.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -85,6 +86,8 @@ pub(super) struct Case<'a> {
 pub(super) enum Reads {
     /// Topics of these lines, each in two partitions.
     Topics(Vec<Vec<String>>),
+    /// The same, by a pattern that matches their names.
+    Pattern(Vec<Vec<String>>),
     /// The file `logs/0.log` of these lines.
     File(Vec<String>),
 }
@@ -104,6 +107,8 @@ pub(super) struct Answer<'a> {
 pub(super) enum Output<'a> {
     /// Parquet files below a folder.
     Parquet(&'a str),
+    /// A file of comma-separated values or of JSON lines.
+    File(&'a str),
     /// The topic that this key of the job file names.
     Topic(&'a str),
     /// The standard output of all runs.
@@ -116,6 +121,8 @@ type Rows = Vec<Vec<String>>;
 /// A job with its input on the shared broker.
 struct Prepared<'a> {
     case: &'a Case<'a>,
+    /// What the names of its topics begin with.
+    prefix: String,
     topics: Vec<String>,
     /// The file that DuckDB reads as `input`.
     lines: String,
@@ -170,11 +177,12 @@ impl<'a> Prepared<'a> {
     fn new(case: &'a Case<'a>) -> Self {
         let mut prepared = Self {
             case,
+            prefix: Broker::unique(case.job),
             topics: vec![],
             lines: String::new(),
         };
         match &case.reads {
-            Reads::Topics(topics) => {
+            Reads::Topics(topics) | Reads::Pattern(topics) => {
                 for lines in topics {
                     prepared.write_topic(lines);
                 }
@@ -186,7 +194,8 @@ impl<'a> Prepared<'a> {
 
     fn write_topic(&mut self, lines: &[String]) {
         let broker = Broker::shared();
-        let topic = broker.new_topic(self.case.job, 2);
+        let topic = format!("{}-{}", self.prefix, self.topics.len());
+        broker.create_topic(&topic, 2, &[]);
         for partition in 0..PARTITIONS {
             let lines = || lines.iter().skip(partition).step_by(PARTITIONS).map(String::as_str);
             broker.produce(
@@ -269,11 +278,12 @@ impl Attempt<'_> {
             }
         }
         let mut run = Run::millstream(&self.scratch, &format!("run-{}", self.runs.get())).args(["run", "job.toml"]);
-        if let [first, others @ ..] = self.prepared.topics.as_slice() {
-            let source = format!("source.{}", case.source);
-            settings.push(match others {
-                [] => format!("{source}.topic={first}"),
-                _ => format!("{source}.topics={:?}", self.prepared.topics),
+        if !self.prepared.topics.is_empty() {
+            let (source, topics) = (format!("source.{}", case.source), &self.prepared.topics);
+            settings.push(match (&case.reads, topics.as_slice()) {
+                (Reads::Pattern(_), _) => format!("{source}.topic_pattern=^{}-", self.prepared.prefix),
+                (_, [topic]) => format!("{source}.topic={topic}"),
+                _ => format!("{source}.topics={topics:?}"),
             });
             settings.push(format!("{source}.brokers={}", Broker::shared().bootstrap()));
             settings.push(format!("{source}.group={}", self.group));
@@ -308,6 +318,10 @@ impl Attempt<'_> {
     fn found(&self, answer: &Answer<'_>, topic: Option<&str>) -> Rows {
         let output = match answer.output {
             Output::Parquet(folder) => format!("SELECT * FROM '{folder}/**/*.parquet'"),
+            Output::File(path) if path.ends_with(".csv") => {
+                format!("SELECT * FROM read_csv('{path}', header = true, all_varchar = true)")
+            }
+            Output::File(path) => format!("SELECT * FROM read_json('{path}', format = 'newline_delimited')"),
             Output::Topic(_) => self.as_rows(&records(topic.expect("an answer in a topic has one"))),
             Output::Console => self.as_rows(&self.printed()),
         };
@@ -323,15 +337,21 @@ impl Attempt<'_> {
         format!("SELECT * FROM read_json('output.jsonl', format = 'newline_delimited', columns = {columns})")
     }
 
-    /// Returns the lines that were printed by all runs.
+    /// Returns the lines that were printed by all runs. What was printed can't be taken back, so a run that follows a crash
+    /// may print some of it again: that counts once.
     fn printed(&self) -> Vec<Value> {
-        let read = |run| fs::read_to_string(self.scratch.join(format!("run-{run}.stdout"))).expect("a run's output");
-        let text: String = (1..=self.runs.get()).map(read).collect();
-        let row = |(place, line): (usize, &str)| {
+        let mut lines: Vec<String> = vec![];
+        for run in 1..=self.runs.get() {
+            let path = self.scratch.join(format!("run-{run}.stdout"));
+            let text = fs::read_to_string(path).expect("a run's output");
+            let earlier: HashSet<_> = lines.iter().cloned().collect();
+            lines.extend(text.lines().filter(|line| !earlier.contains(*line)).map(str::to_owned));
+        }
+        let row = |(place, line): (usize, &String)| {
             let cells: Vec<_> = line.split('\t').collect();
             json!({ "row": cells, "place": place })
         };
-        text.lines().enumerate().map(row).collect()
+        lines.iter().enumerate().map(row).collect()
     }
 }
 

@@ -75,6 +75,16 @@ pub(super) fn access(count: usize, step: u64) -> Vec<String> {
     spread(&lines, count).map(retimed).collect()
 }
 
+/// Returns lines of an access log of few clients, each of which comes back again and again.
+pub(super) fn visitors(count: usize, step: u64) -> Vec<String> {
+    let mut seeded = Seeded::from_seed(8);
+    let renamed = |line: String| {
+        let (_, rest) = line.split_once(' ').expect("a client");
+        format!("10.0.0.{} {rest}", seeded.in_range(0..40))
+    };
+    access(count, step).into_iter().map(renamed).collect()
+}
+
 /// Returns the same kind of requests as JSON, of users that are made up, some of them slow, some without a readable status.
 pub(super) fn access_json(count: usize, step: u64) -> Vec<String> {
     let mut clock = Clock::new(2, step);
