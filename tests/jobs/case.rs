@@ -344,8 +344,9 @@ impl Attempt<'_> {
         for run in 1..=self.runs.get() {
             let path = self.scratch.join(format!("run-{run}.stdout"));
             let text = fs::read_to_string(path).expect("a run's output");
-            let earlier: HashSet<_> = lines.iter().cloned().collect();
-            lines.extend(text.lines().filter(|line| !earlier.contains(*line)).map(str::to_owned));
+            let again: HashSet<_> = text.lines().collect();
+            lines.retain(|line| !again.contains(line.as_str()));
+            lines.extend(text.lines().map(str::to_owned));
         }
         let row = |(place, line): (usize, &String)| {
             let cells: Vec<_> = line.split('\t').collect();

@@ -60,7 +60,7 @@ fn the_issues_example_is_understood_as_it_is_meant() {
     let query = &plan.queries[0];
     assert_eq!(
         (query.name.as_str(), query.mode, query.late),
-        ("query", Mode::Append, LateRows::DeadLetter)
+        ("query", Mode::Append, LateRows::Drop)
     );
     assert!(
         query.sql.starts_with("SELECT tumble(time, '1 minute')"),
