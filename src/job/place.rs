@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A half-open range of bytes in the [`Texts`] of a job.
+/// A half-open range of bytes in the texts of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub(super) start: usize,

@@ -58,7 +58,7 @@ pub struct Entry {
 pub enum Setting {
     /// [`FormatOptions::columns`].
     Columns,
-    /// [`FormatOptions::pattern`].
+    /// The field `pattern` of [`FormatOptions`].
     Pattern,
     /// [`FormatOptions::patterns`].
     Patterns,

@@ -1,6 +1,6 @@
 //! Timestamps out of text: bytes to microseconds since 1970 UTC.
 //!
-//! The formats that logs have most are read by byte scanners of their own ([`scan`]); patterns and mail dates by chrono.
+//! The formats that logs have most are read by byte scanners of their own (`scan`); patterns and mail dates by chrono.
 
 mod scan;
 #[cfg(test)]
