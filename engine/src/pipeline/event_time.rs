@@ -68,7 +68,15 @@ impl EventClock {
         let waits = |progress: &&Progress| self.idle.is_none_or(|idle| now.saturating_sub(progress.seen_at) < idle);
         let waited_for = open.iter().map(|partition| &self.partitions[partition]).filter(waits);
         // A partition that has shown no row yet may show any: `None` is less than all times.
-        let least = waited_for.map(|progress| progress.newest_micros).min().flatten();
+        let least = match open.is_empty() {
+            false => waited_for.map(|progress| progress.newest_micros).min().flatten(),
+            // All have ended, for now: a run with a later end finds the watermark where a run without end would have it.
+            true => self
+                .partitions
+                .values()
+                .filter_map(|progress| progress.newest_micros)
+                .min(),
+        };
         let watermark = least.map(|least| least.saturating_sub(self.lateness_micros));
         let has_moved = watermark > self.watermark_micros;
         if has_moved {
@@ -138,6 +146,13 @@ mod tests {
         check(&mut clock, 2, &[(1, 90), (0, 70)], &[0, 1], Some(80));
         check(&mut clock, 3, &[(2, 20)], &[0, 1, 2], Some(80));
         check(&mut clock, 4, &[(1, 300), (0, 300), (2, 200)], &[0, 1, 2], Some(190));
+    }
+
+    #[test]
+    fn when_all_partitions_have_ended_the_slowest_says_where_a_longer_run_goes_on() {
+        let mut clock = clock(true);
+        check(&mut clock, 0, &[(0, 100), (1, 70)], &[0, 1, 2], None);
+        check(&mut clock, 1, &[(0, 200)], &[], Some(60));
     }
 
     #[test]
