@@ -31,7 +31,7 @@ table! {
         dead_letter: Part<DeadLetter>,
         /// When results are put out, what is kept over restarts, and what the job may use
         run: Part<Run>,
-        /// Input and expected output, for `millstream test`
+        /// Input and expected output: read and checked, not run yet
         test: Part<Vec<At<Test>>>,
     }
 }
