@@ -209,3 +209,14 @@ fn explain_shows_the_operators_of_every_query() {
         assert!(shown.contains(expected), "{expected} in {shown}");
     }
 }
+
+#[test]
+fn check_refuses_what_no_run_can_do() {
+    let scratch = Scratch::new("refused");
+    millstream(&scratch, "new errors_a_minute --out job.toml").expect_code(0);
+    let ended = millstream(&scratch, "check job.toml --set query.late=dead_letter").expect_code(3);
+    assert!(ended.stderr.contains("write late = \"drop\""), "{}", ended.stderr);
+    millstream(&scratch, "new sessions --out sessions.toml").expect_code(0);
+    let ended = millstream(&scratch, "check sessions.toml --set sink.value=csv").expect_code(3);
+    assert!(ended.stderr.contains("write value = \"json\""), "{}", ended.stderr);
+}

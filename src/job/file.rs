@@ -124,6 +124,7 @@ pub(super) type Format = Kinded<FormatKind, NoKeys>;
 
 kinds! {
     /// What a payload holds.
+    #[expect(dead_code, reason = "of a kind without keys of its own only the name is looked at")]
     "format" enum FormatKind by "kind", true {
         /// Text: the column `line`
         Lines(NoKeys) = "lines",
@@ -195,6 +196,7 @@ pub(super) type Column = Kinded<ColumnType, NoKeys>;
 
 kinds! {
     /// The type of a column.
+    #[expect(dead_code, reason = "of a kind without keys of its own only the name is looked at")]
     "columns.NAME" enum ColumnType by "type", true {
         /// Text
         String(NoKeys) = "string",

@@ -11,6 +11,7 @@ use connectors::generate::GenerateOptions;
 use connectors::kafka::config::Connection;
 use connectors::kafka::options::{DataLossPolicy, End, Start};
 use connectors::parquet::Compression;
+pub use connectors::parquet::{DatePart, PartitionBy};
 use engine::{Error, Result};
 use serde_json::Value;
 
@@ -284,28 +285,6 @@ impl ParquetPlan {
             row_group_bytes: 64 << 20,
         }
     }
-}
-
-/// What makes a folder of a row's value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionBy {
-    /// The column.
-    pub column: String,
-    /// The part of its time; the value itself if none.
-    pub part: Option<DatePart>,
-}
-
-/// A part of a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatePart {
-    /// `2026`.
-    Year,
-    /// `2026-01`.
-    Month,
-    /// `2026-01-31`.
-    Date,
-    /// `2026-01-31-08`.
-    Hour,
 }
 
 /// A topic as a sink.

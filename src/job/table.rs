@@ -288,14 +288,13 @@ impl Table for NoKeys {
 
 macro_rules! kinds {
     (
-        $(#[doc = $doc:literal])+
+        $(#[$meta:meta])+
         $title:literal enum $name:ident by $key:literal, $is_name_enough:literal {
             $($(#[doc = $kind_doc:literal])+ $kind:ident($table:ty) = $word:literal,)+
         }
     ) => {
-        $(#[doc = $doc])+
+        $(#[$meta])+
         #[derive(Clone, Debug)]
-        #[allow(dead_code, reason = "of a kind without keys of its own only the name is looked at")]
         pub(super) enum $name { $($(#[doc = $kind_doc])+ $kind(Box<$table>),)+ }
 
         impl $crate::job::table::Kinds for $name {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use arrow::datatypes::SchemaRef;
 
 use super::input;
-use crate::job::plan::{QueryPlan, SourcePlan};
+use crate::job::plan::{LateRows, QueryPlan, RowFormat, SinkPlan, SourcePlan, ValuePlan};
 use crate::job::{Analysis, SqlProblem};
 use crate::sql::{self, SqlError, Table};
 
@@ -25,6 +25,9 @@ impl Analysis for SqlAnalysis {
     }
 
     fn check_sql(&self, query: &QueryPlan, tables: &[(String, SchemaRef)]) -> Result<SchemaRef, SqlProblem> {
+        if let Some(message) = refusal(query) {
+            return Err(SqlProblem { message, at: None });
+        }
         let sources = self.sources.borrow();
         let table = |(name, schema): &(String, SchemaRef)| {
             let source = sources.iter().find(|source| source.name == *name);
@@ -38,6 +41,21 @@ impl Analysis for SqlAnalysis {
         let tables: Vec<_> = tables.iter().map(table).collect();
         let planned = sql::plan(&query.sql, &tables, query.mode.into());
         planned.map(|planned| planned.schema).map_err(|error| problem(&error))
+    }
+}
+
+/// Returns what of a query the job file can say and nothing can run, with what to write instead.
+fn refusal(query: &QueryPlan) -> Option<String> {
+    if query.late == LateRows::DeadLetter {
+        let text = "late = \"dead_letter\" can't be run yet: write late = \"drop\", and late rows are counted";
+        return Some(text.to_owned());
+    }
+    match &query.sink {
+        None => Some("a query needs a sink: no query can read the result of another yet".to_owned()),
+        Some(SinkPlan::Kafka(sink)) if sink.value == ValuePlan::Row(RowFormat::Csv) => {
+            Some("value = \"csv\" can't be written to Kafka yet: write value = \"json\", or name one column".to_owned())
+        }
+        Some(_) => None,
     }
 }
 

@@ -21,7 +21,7 @@ use engine::{Error, Result};
 pub use self::analysis::SqlAnalysis;
 use self::input::Input;
 use self::output::Outputs;
-use super::plan::{JobPlan, LateRows, Mode, QueryPlan, SourcePlan};
+use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
 use crate::job::JobErrors;
 use crate::sql::{self, Planned};
 
@@ -142,12 +142,6 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
     let Some(sink) = &plan.sink else {
         return Err(Error::Invalid(format!("query {}: expected a sink", plan.name)));
     };
-    if plan.late == LateRows::DeadLetter {
-        return Err(Error::Invalid(format!(
-            "query {}: late = \"dead_letter\" can't be run yet: late rows are counted and dropped; write late = \"drop\"",
-            plan.name
-        )));
-    }
     if !planned.whole.is_empty() {
         return Err(Error::Invalid(format!(
             "query {}: ORDER BY and LIMIT need a result that is put out as a whole: an aggregate in mode complete, or \

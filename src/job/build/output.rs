@@ -7,14 +7,13 @@ use connectors::console::{ConsoleOptions, ConsoleSink};
 use connectors::decode::dead_letter_schema;
 use connectors::file::sink::{self, FileSink, FileSinkOptions};
 use connectors::kafka::sink::{self as kafka, FellowOptions, KafkaSink, SinkOptions, ValueFormat};
-use connectors::parquet::{DatePart, Layout, ParquetOptions, ParquetSink, PartitionBy};
+use connectors::parquet::{Layout, ParquetOptions, ParquetSink};
 use engine::operator::OutputMode;
 use engine::sink::Sink;
 use engine::{Error, Result};
 
 use crate::job::plan::{
-    DatePart as DatePartPlan, Delivery, JobPlan, KafkaSinkPlan, ParquetPlan, PartitionBy as PartitionByPlan, RowFormat,
-    SinkPlan, SourceKind, SourcePlan, TextFormat, ValuePlan,
+    Delivery, JobPlan, KafkaSinkPlan, ParquetPlan, RowFormat, SinkPlan, SourceKind, SourcePlan, TextFormat, ValuePlan,
 };
 use crate::sql::Planned;
 
@@ -156,20 +155,8 @@ fn parquet(plan: &ParquetPlan, schema: SchemaRef, layout: Layout) -> Result<Parq
     options.file_rows_max = plan.file_rows.map(|rows| rows.get());
     options.file_bytes_max = Some(plan.file_bytes);
     options.file_age_max = plan.file_age;
-    options.partition_by = plan.partition_by.iter().map(partition_by).collect();
+    options.partition_by.clone_from(&plan.partition_by);
     Ok(options)
-}
-
-fn partition_by(plan: &PartitionByPlan) -> PartitionBy {
-    PartitionBy {
-        column: plan.column.clone(),
-        part: plan.part.map(|part| match part {
-            DatePartPlan::Year => DatePart::Year,
-            DatePartPlan::Month => DatePart::Month,
-            DatePartPlan::Date => DatePart::Date,
-            DatePartPlan::Hour => DatePart::Hour,
-        }),
-    }
 }
 
 fn is_partitioned(plan: &SinkPlan) -> bool {
