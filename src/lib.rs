@@ -36,6 +36,8 @@ pub mod job;
 #[cfg(feature = "sql")]
 pub mod sql;
 mod units;
+#[cfg(feature = "sql")]
+mod wildcard;
 pub mod wordcount;
 
 pub use {connectors, engine};

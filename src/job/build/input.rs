@@ -22,6 +22,7 @@ use crate::job::plan::{
     ColumnPlan, ColumnType as ColumnTypePlan, FormatPlan, JobPlan, KafkaSourcePlan, SourceKind, SourcePlan, Topics,
 };
 use crate::sql::Table;
+use crate::wildcard;
 
 /// The column of every source that holds the payload.
 const VALUE: &str = "value";
@@ -277,17 +278,9 @@ fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
 fn matching(paths: &[String]) -> Result<Vec<PathBuf>> {
     let mut found = vec![];
     for path in paths {
-        if !path.contains(['*', '?', '[']) {
-            found.push(PathBuf::from(path));
-            continue;
-        }
-        let invalid = |error: glob::PatternError| Error::Invalid(format!("`{path}` is no pattern of paths: {error}"));
-        let before = found.len();
-        for file in glob::glob(path).map_err(invalid)? {
-            found.push(file.map_err(|error| Error::Invalid(error.to_string()))?);
-        }
-        if found.len() == before {
-            return Err(Error::Invalid(format!("no file matches `{path}`")));
+        match wildcard::is_pattern(path) {
+            true => found.extend(wildcard::files(path)?),
+            false => found.push(PathBuf::from(path)),
         }
     }
     Ok(found)
