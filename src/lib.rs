@@ -7,29 +7,24 @@
 //! ```
 //! use std::num::NonZeroUsize;
 //!
+//! use millstream::connectors::console::{ConsoleOptions, ConsoleSink};
 //! use millstream::connectors::file::{FileOptions, FileSource};
 //! use millstream::engine::operator::OutputMode;
-//! use millstream::engine::pipeline::{Settings, Stop, Surroundings, run};
+//! use millstream::engine::pipeline::run_once;
 //! use millstream::{engine, wordcount};
-//! # use millstream::connectors::console::{ConsoleOptions, ConsoleSink};
 //!
 //! # fn main() -> engine::Result<()> {
 //! let source = FileSource::new(FileOptions::new(vec!["data/dpkg.log".into()]))?;
 //! let sink = ConsoleSink::new(Box::new(std::io::sink()), ConsoleOptions::new(false));
 //! let plan = wordcount::Plan::new(wordcount::Words::default(), Box::new(source))?;
-//! let settings = Settings::bounded(NonZeroUsize::MIN);
-//! let metrics = engine::metrics::Metrics::default();
-//! let surroundings = Surroundings {
-//!     store: None,
-//!     stop: &Stop::default(),
-//!     metrics: &metrics,
-//!     clock: &engine::clock::SystemClock::default(),
-//! };
-//! run(plan.into_job(OutputMode::Complete, Box::new(sink)), &settings, surroundings)?;
+//! let metrics = run_once(plan.into_job(OutputMode::Complete, Box::new(sink)), NonZeroUsize::MIN)?;
 //! assert!(metrics.groups.get() > 0);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `examples/` has a program each for a scalar function, an aggregate function, an operator, a format, a source and a sink of
+//! one's own.
 
 pub mod cli;
 pub mod job;

@@ -10,6 +10,8 @@ mod cli;
 mod data;
 mod data_loss;
 mod exactly_once;
+#[cfg(feature = "sql")]
+mod examples;
 mod formats;
 mod golden;
 mod job_files;

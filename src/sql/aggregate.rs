@@ -1,5 +1,6 @@
 //! The engine's aggregate functions as the planner sees them: names and types. They run on the engine's accumulators.
 
+use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -9,48 +10,59 @@ use datafusion_expr::expr::AggregateFunction as Call;
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
 use engine::aggregate::registry::{ENTRIES, Entry, entry};
-use engine::aggregate::{AggregateFunction, AggregateKind};
+use engine::aggregate::{AggregateFunction, AggregateKind, UserFunction};
 
 use super::error::SqlError;
 use super::expression::kept_type;
 
-/// An aggregate function of the engine.
+/// An aggregate function as the planner sees it.
 #[derive(Debug)]
-struct Native {
-    entry: &'static Entry,
+struct Planned {
+    origin: Origin,
     aliases: Vec<String>,
     signature: Signature,
 }
 
-impl PartialEq for Native {
+/// Who brings an aggregate function.
+#[derive(Debug)]
+enum Origin {
+    Engine(&'static Entry),
+    User(UserFunction),
+}
+
+impl PartialEq for Planned {
     fn eq(&self, other: &Self) -> bool {
-        self.entry.name == other.entry.name
+        self.name() == other.name()
     }
 }
 
-impl Eq for Native {}
+impl Eq for Planned {}
 
-impl Hash for Native {
+impl Hash for Planned {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.entry.name.hash(state);
+        self.name().hash(state);
     }
 }
 
-/// Returns every aggregate function that a query may call.
-pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
-    let native = |entry: &'static Entry| {
-        Arc::new(AggregateUDF::from(Native {
-            aliases: entry.aliases.iter().map(|&alias| alias.to_owned()).collect(),
-            signature: Signature::user_defined(Volatility::Immutable),
-            entry,
-        }))
-    };
-    ENTRIES.iter().map(native).collect()
+/// Returns every aggregate function that a query may call: the engine's, then the user's, which hide those of their name.
+pub(super) fn all(own: &[UserFunction]) -> Vec<Arc<AggregateUDF>> {
+    let engine = ENTRIES
+        .iter()
+        .map(|entry| Planned::new(Origin::Engine(entry), entry.aliases));
+    let own = own
+        .iter()
+        .map(|function| Planned::new(Origin::User(function.clone()), &[]));
+    engine.chain(own).map(|function| Arc::new(function.into())).collect()
 }
 
 /// Returns the engine's function of a call, and the arguments that are columns.
 pub(super) fn kind_of(call: &Call) -> Result<(AggregateKind, Vec<Expr>), SqlError> {
-    let entry = entry(call.func.name())?;
+    let inner: &dyn Any = call.func.inner().as_ref();
+    let entry = match inner.downcast_ref::<Planned>().map(|function| &function.origin) {
+        Some(Origin::User(function)) => return user_kind_of(function, call),
+        Some(Origin::Engine(entry)) => entry,
+        None => entry(call.func.name())?,
+    };
     let (name, args) = (entry.name, call.params.args.as_slice());
     if call.params.distinct && !matches!(name, "count" | "min" | "max" | "bool_and" | "bool_or") {
         return Err(SqlError::new(format!(
@@ -90,6 +102,15 @@ pub(super) fn kind_of(call: &Call) -> Result<(AggregateKind, Vec<Expr>), SqlErro
     Ok((AggregateKind::from_name(name, &parameters)?, columns.to_vec()))
 }
 
+/// Returns a call of a user's function: all arguments are columns.
+fn user_kind_of(function: &UserFunction, call: &Call) -> Result<(AggregateKind, Vec<Expr>), SqlError> {
+    if call.params.distinct || !call.params.order_by.is_empty() {
+        let name = function.definition().name();
+        return Err(SqlError::new(format!("{name} knows no DISTINCT and no ORDER BY")));
+    }
+    Ok((AggregateKind::User(function.clone()), call.params.args.clone()))
+}
+
 /// Returns whether what is counted is never null: `count(*)`, `count(1)`.
 #[expect(deprecated, reason = "the planner of SQL still makes it of a `*`")]
 fn counts_rows(args: &[Expr]) -> bool {
@@ -111,24 +132,48 @@ fn literal(parameter: &Expr, entry: &Entry) -> Result<String, SqlError> {
     }
 }
 
-impl Native {
-    /// Returns the function over columns of these types. Parameters do not change the types, so any will do.
-    fn function(&self, types: &[DataType]) -> Result<AggregateFunction> {
-        let mut columns = types[..self.entry.columns.min(types.len())].to_vec();
-        if let ([value], 2) = (columns.as_slice(), self.entry.columns) {
-            // The second is in an `ORDER BY`, and the result is of the first.
-            columns.push(value.clone());
+impl Planned {
+    fn new(origin: Origin, aliases: &[&str]) -> Self {
+        Self {
+            origin,
+            aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
+            signature: Signature::user_defined(Volatility::Immutable),
         }
-        let name = self.entry.name;
-        let kind = AggregateKind::from_name(name, &[]).or_else(|_| AggregateKind::from_name(name, &["1"]));
-        kind.and_then(|kind| AggregateFunction::new(kind, &columns))
-            .map_err(|error| plan_datafusion_err!("{error}: {}", self.entry.usage))
+    }
+
+    /// Returns the type of the result for arguments of these types.
+    fn result_type(&self, types: &[DataType]) -> Result<DataType> {
+        match &self.origin {
+            Origin::Engine(entry) => {
+                let function = engine_function(entry, types);
+                let function = function.map_err(|error| plan_datafusion_err!("{error}: {}", entry.usage))?;
+                Ok(function.result_type())
+            }
+            Origin::User(function) => {
+                let result = function.definition().result_type(types);
+                result.map_err(|error| plan_datafusion_err!("{error}"))
+            }
+        }
     }
 }
 
-impl AggregateUDFImpl for Native {
+/// Returns a function of the engine over columns of these types. Parameters do not change the types, so any will do.
+fn engine_function(entry: &Entry, types: &[DataType]) -> engine::Result<AggregateFunction> {
+    let mut columns = types[..entry.columns.min(types.len())].to_vec();
+    if let ([value], 2) = (columns.as_slice(), entry.columns) {
+        // The second is in an `ORDER BY`, and the result is of the first.
+        columns.push(value.clone());
+    }
+    let kind = AggregateKind::from_name(entry.name, &[]).or_else(|_| AggregateKind::from_name(entry.name, &["1"]));
+    AggregateFunction::new(kind?, &columns)
+}
+
+impl AggregateUDFImpl for Planned {
     fn name(&self) -> &str {
-        self.entry.name
+        match &self.origin {
+            Origin::Engine(entry) => entry.name,
+            Origin::User(function) => function.definition().name(),
+        }
     }
 
     fn aliases(&self) -> &[String] {
@@ -148,19 +193,19 @@ impl AggregateUDFImpl for Native {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(self.function(types)?.result_type())
+        self.result_type(types)
     }
 
     fn is_nullable(&self) -> bool {
-        !matches!(self.entry.name, "count" | "count_distinct" | "approx_distinct")
+        !matches!(self.name(), "count" | "count_distinct" | "approx_distinct")
     }
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        not_impl_err!("the engine accumulates {}", self.entry.name)
+        not_impl_err!("the engine accumulates {}", self.name())
     }
 
     fn state_fields(&self, _: StateFieldsArgs<'_>) -> Result<Vec<arrow::datatypes::FieldRef>> {
-        not_impl_err!("the engine keeps the state of {}", self.entry.name)
+        not_impl_err!("the engine keeps the state of {}", self.name())
     }
 
     fn supports_null_handling_clause(&self) -> bool {

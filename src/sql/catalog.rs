@@ -15,7 +15,7 @@ use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 
-use super::{Table, aggregate, function};
+use super::{Functions, Table, aggregate, function};
 
 /// What the planner can look up.
 pub(super) struct Catalog {
@@ -34,12 +34,14 @@ struct Source(SchemaRef);
 struct JsonArrows(Arc<ScalarUDF>);
 
 impl Catalog {
-    pub(super) fn new(tables: &[Table]) -> Self {
+    pub(super) fn new(tables: &[Table], user: &Functions) -> Self {
         let source = |table: &Table| {
             let source: Arc<dyn TableSource> = Arc::new(Source(as_text(&table.schema)));
             (table.name.clone(), source)
         };
-        let functions = named(function::all(), |function| (function.name(), function.aliases()));
+        let functions = named(function::all(&user.scalars), |function| {
+            (function.name(), function.aliases())
+        });
         let arrows = functions
             .get("json_get")
             .map(|get| Arc::new(JsonArrows(Arc::clone(get))) as Arc<dyn ExprPlanner>);
@@ -52,7 +54,9 @@ impl Catalog {
         Self {
             tables: tables.iter().map(source).collect(),
             functions,
-            aggregates: named(aggregate::all(), |function| (function.name(), function.aliases())),
+            aggregates: named(aggregate::all(&user.aggregates), |function| {
+                (function.name(), function.aliases())
+            }),
             planners,
             options: ConfigOptions::default(),
         }

@@ -22,12 +22,14 @@ mod planned;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use arrow::datatypes::SchemaRef;
 use engine::operator::OutputMode;
 
 pub use self::error::SqlError;
 pub use self::planned::{Planned, Window};
+pub use self::user::Functions;
 
 use self::lower::Lowering;
 
@@ -51,7 +53,15 @@ pub struct Table {
 /// When the text is no query, a name is unknown, types do not fit, or the query can't run as a stream: with what to write
 /// instead.
 pub fn plan(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, SqlError> {
-    planned(sql, tables, mode).map_err(|error| error.within(sql))
+    plan_with(sql, tables, mode, &Functions::default())
+}
+
+/// Plans a query that may also call `functions`.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with(sql: &str, tables: &[Table], mode: OutputMode, functions: &Functions) -> Result<Planned, SqlError> {
+    planned(sql, tables, mode, functions).map_err(|error| error.within(sql))
 }
 
 /// Returns the names in `FROM` that are no common tables of the query, each once.
@@ -62,10 +72,10 @@ pub fn sources(sql: &str) -> Result<Vec<String>, SqlError> {
     syntax::sources(sql).map_err(|error| error.within(sql))
 }
 
-fn planned(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, SqlError> {
+fn planned(sql: &str, tables: &[Table], mode: OutputMode, functions: &Functions) -> Result<Planned, SqlError> {
     let parsed = syntax::parse(sql, tables)?;
     let calls = syntax::calls(&parsed.statement);
-    let lowered = optimize::logical(parsed.statement, tables)
+    let lowered = optimize::logical(parsed.statement, tables, functions)
         .and_then(|plan| Lowering::of(&plan, tables, mode, parsed.marks)?.finish(&plan, parsed.explain));
     lowered.map_err(|error| error.near(&calls))
 }

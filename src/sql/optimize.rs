@@ -17,15 +17,15 @@ use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::Statement;
 
-use super::Table;
 use super::catalog::Catalog;
 use super::error::{Result, SqlError};
 use super::function::{HOP, SESSION};
 use super::lower::input;
+use super::{Functions, Table};
 
 /// Returns the optimized plan of a statement.
-pub(super) fn logical(statement: Statement, tables: &[Table]) -> Result<LogicalPlan> {
-    let catalog = Catalog::new(tables);
+pub(super) fn logical(statement: Statement, tables: &[Table], functions: &Functions) -> Result<LogicalPlan> {
+    let catalog = Catalog::new(tables, functions);
     let options = ParserOptions::new()
         .with_collect_spans(true)
         .with_map_string_types_to_utf8view(false);

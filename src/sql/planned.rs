@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use engine::operator::expression::column;
 use engine::operator::project::Project;
-use engine::operator::{Operator, StatefulOperator};
+use engine::operator::{Operator, OutputMode, StatefulOperator};
+use engine::pipeline::Query;
+use engine::sink::Sink;
 
 /// The parts of a pipeline that a query is made of, in the order in which rows pass them.
 #[derive(Debug)]
@@ -59,6 +61,26 @@ impl Planned {
         let names = self.columns_used();
         let columns = names.into_iter().map(|name| (name.clone(), column(name))).collect();
         Ok(Some(Arc::new(Project::new(columns, schema)?)))
+    }
+
+    /// Returns the query over batches of `schema`, with its rows going to `sink`.
+    ///
+    /// # Errors
+    /// When a column is missing, or the query has an `ORDER BY` or `LIMIT` that needs the [`whole`](Self::whole) result.
+    pub fn into_query(self, schema: &Schema, mode: OutputMode, sink: Box<dyn Sink>) -> engine::Result<Query> {
+        if !self.whole.is_empty() {
+            let text = "ORDER BY and LIMIT need a result that is put out as a whole: an aggregate in mode complete, or \
+                        `millstream query`";
+            return Err(engine::Error::Invalid(text.to_owned()));
+        }
+        let narrow = self.narrow(schema)?;
+        Ok(Query {
+            operators: narrow.into_iter().chain(self.operators).collect(),
+            aggregate: self.aggregate,
+            finish: self.finish,
+            mode,
+            ..Query::new(sink)
+        })
     }
 
     /// Returns the plan as text: one line a step, in the order in which rows pass them.

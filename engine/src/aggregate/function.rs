@@ -17,6 +17,7 @@ use crate::group::keys::value_type;
 pub struct AggregateFunction {
     kind: AggregateKind,
     arguments: Vec<DataType>,
+    result: DataType,
 }
 
 impl AggregateFunction {
@@ -27,16 +28,12 @@ impl AggregateFunction {
     pub fn new(kind: AggregateKind, arguments: &[DataType]) -> Result<Self> {
         kind.check()?;
         let arguments: Vec<_> = arguments.iter().map(value_type).cloned().collect();
-        if !takes(&kind, &arguments) {
-            let types: Vec<_> = arguments.iter().map(DataType::to_string).collect();
-            let problem = match types.as_slice() {
-                [] => "needs an argument".to_owned(),
-                types => format!("does not take {}", types.join(" and ")),
-            };
-            let expected = kind.entry().takes;
-            return Err(Error::Invalid(format!("{kind} {problem}, expected {expected}")));
-        }
-        Ok(Self { kind, arguments })
+        let result = result_type(&kind, &arguments)?;
+        Ok(Self {
+            kind,
+            arguments,
+            result,
+        })
     }
 
     /// Returns the types of the columns that accumulators are updated with.
@@ -46,18 +43,7 @@ impl AggregateFunction {
 
     /// Returns the type of the result.
     pub fn result_type(&self) -> DataType {
-        use AggregateKind::*;
-        match &self.kind {
-            Count | CountDistinct | ApproxDistinct => DataType::Int64,
-            Avg | Stddev | StddevPop | VarSamp | VarPop | ApproxQuantile(_) => DataType::Float64,
-            Sum if self.value().is_floating() => DataType::Float64,
-            Sum => DataType::Int64,
-            Min | Max | First | Last => self.value().clone(),
-            BoolAnd | BoolOr => DataType::Boolean,
-            TopK(_) => list_type(top_k::item_type(self.value())),
-            StringAgg { .. } => DataType::Utf8,
-            ArrayAgg { .. } => list_type(self.value().clone()),
-        }
+        self.result.clone()
     }
 
     /// Returns whether the result is null for a group without a value.
@@ -78,6 +64,7 @@ impl AggregateFunction {
             TopK(_) | StringAgg { .. } | ArrayAgg { .. } => tally::state_types(self.value().clone()),
             First | Last => self.arguments.clone(),
             Count | Sum | Min | Max | BoolAnd | BoolOr => vec![self.result_type()],
+            User(function) => function.definition().state_types(&self.arguments),
         }
     }
 
@@ -114,6 +101,7 @@ impl AggregateFunction {
                 Box::new(Collect::new(Form::Text(separator.clone()), *bytes_max, self.value()))
             }
             ArrayAgg { bytes_max } => Box::new(Collect::new(Form::List, *bytes_max, self.value())),
+            User(function) => function.definition().accumulator(&self.arguments),
         }
     }
 
@@ -121,6 +109,39 @@ impl AggregateFunction {
     fn value(&self) -> &DataType {
         self.arguments.first().unwrap_or(&DataType::Null)
     }
+}
+
+fn not_taken(kind: &AggregateKind, arguments: &[DataType]) -> Error {
+    let types: Vec<_> = arguments.iter().map(DataType::to_string).collect();
+    let problem = match types.as_slice() {
+        [] => "needs an argument".to_owned(),
+        types => format!("does not take {}", types.join(" and ")),
+    };
+    let expected = kind.entry().map_or("other arguments", |entry| entry.takes);
+    Error::Invalid(format!("{kind} {problem}, expected {expected}"))
+}
+
+/// Returns the type of the result, or an error when the function does not take the arguments.
+fn result_type(kind: &AggregateKind, arguments: &[DataType]) -> Result<DataType> {
+    use AggregateKind::*;
+    if let User(function) = kind {
+        return function.definition().result_type(arguments);
+    }
+    if !takes(kind, arguments) {
+        return Err(not_taken(kind, arguments));
+    }
+    let value = arguments.first().unwrap_or(&DataType::Null);
+    Ok(match kind {
+        Count | CountDistinct | ApproxDistinct => DataType::Int64,
+        Avg | Stddev | StddevPop | VarSamp | VarPop | ApproxQuantile(_) => DataType::Float64,
+        Sum if value.is_floating() => DataType::Float64,
+        Sum => DataType::Int64,
+        BoolAnd | BoolOr => DataType::Boolean,
+        TopK(_) => list_type(top_k::item_type(value)),
+        StringAgg { .. } => DataType::Utf8,
+        ArrayAgg { .. } => list_type(value.clone()),
+        Min | Max | First | Last | User(_) => value.clone(),
+    })
 }
 
 fn takes(kind: &AggregateKind, arguments: &[DataType]) -> bool {

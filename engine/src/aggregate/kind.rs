@@ -4,6 +4,7 @@ use std::fmt;
 use std::mem::discriminant;
 
 use super::registry::{ENTRIES, Entry, entry};
+use super::user::UserFunction;
 use crate::error::{Error, Result};
 
 /// The most values of [`AggregateKind::TopK`]: it keeps 16 counters for each.
@@ -68,6 +69,8 @@ pub enum AggregateKind {
         /// The bytes that a group may take, as encoded keys and 4 more a value.
         bytes_max: usize,
     },
+    /// A function that is none of the engine's own.
+    User(UserFunction),
 }
 
 /// A fraction from 0 to 1: 0.5 is the median.
@@ -106,13 +109,22 @@ impl AggregateKind {
     /// # Errors
     /// When there is no function of that name (the nearest is named), or its parameters are others.
     pub fn from_name(name: &str, parameters: &[&str]) -> Result<Self> {
-        entry(name)?.kind.clone().with_parameters(parameters)
+        let entry = entry(name)?;
+        entry.kind.clone().with_parameters(parameters, entry)
     }
 
-    /// Returns the function's line in the registry.
-    pub fn entry(&self) -> &'static Entry {
+    /// Returns the function's line in the registry; a user's function has none.
+    pub fn entry(&self) -> Option<&'static Entry> {
         let own = |entry: &&Entry| discriminant(&entry.kind) == discriminant(self);
-        ENTRIES.iter().find(own).expect("every function has an entry")
+        ENTRIES.iter().find(own)
+    }
+
+    /// Returns the function's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(function) => function.definition().name(),
+            kind => kind.entry().expect("every function of the engine has an entry").name,
+        }
     }
 
     /// Returns the parameters as SQL literals.
@@ -139,7 +151,7 @@ impl AggregateKind {
         }
     }
 
-    fn with_parameters(self, parameters: &[&str]) -> Result<Self> {
+    fn with_parameters(self, parameters: &[&str], entry: &Entry) -> Result<Self> {
         let kind = match (self, parameters) {
             (Self::ApproxQuantile(_), [fraction]) => Self::ApproxQuantile(Quantile::new(number(fraction)?)?),
             (Self::TopK(_), [k]) => Self::TopK(number(k)?),
@@ -154,9 +166,9 @@ impl AggregateKind {
             (Self::ArrayAgg { .. }, [bytes_max]) => Self::ArrayAgg {
                 bytes_max: number(bytes_max)?,
             },
-            (kind, []) if !kind.entry().needs_parameters => kind,
+            (kind, []) if !entry.needs_parameters => kind,
             (kind, _) => {
-                let usage = kind.entry().usage;
+                let usage = entry.usage;
                 return Err(Error::Invalid(format!(
                     "the parameters of {kind} do not fit, expected {usage}"
                 )));
@@ -169,7 +181,7 @@ impl AggregateKind {
 
 impl fmt::Display for AggregateKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.entry().name)
+        f.write_str(self.name())
     }
 }
 

@@ -31,6 +31,7 @@ mod tests;
 mod top_k;
 #[cfg(test)]
 mod twins;
+mod user;
 mod values;
 mod variance;
 
@@ -40,6 +41,7 @@ use arrow::array::{Array, ArrayRef};
 
 pub use self::function::AggregateFunction;
 pub use self::kind::{AggregateKind, COLLECTED_BYTES, COLLECTED_BYTES_MAX, Quantile, TOP_K_MAX};
+pub use self::user::{UserAggregate, UserFunction};
 use crate::error::Result;
 
 /// The state of one aggregate function for many groups.

@@ -250,7 +250,7 @@ mod tests {
     fn every_name_gives_its_function_and_no_name_is_there_twice() {
         let mut seen = HashSet::new();
         for entry in ENTRIES {
-            assert_eq!(entry.kind.entry().name, entry.name);
+            assert_eq!(entry.kind.name(), entry.name);
             for name in entry.names() {
                 assert!(seen.insert(name), "{name}");
                 if !entry.needs_parameters {

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::checkpoint::Store;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
 use crate::metrics::Metrics;
 
@@ -105,4 +105,20 @@ impl Settings {
 pub fn run(job: Job, settings: &Settings, surroundings: Surroundings<'_>) -> Result<Outcome> {
     job.check()?;
     driver::Driver::start(job, settings, surroundings)?.run()
+}
+
+/// Runs a job over an input that ends, on `threads` threads and without a checkpoint, and returns its counters.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_once(job: Job, threads: NonZeroUsize) -> Result<Metrics> {
+    let metrics = Metrics::default();
+    let surroundings = Surroundings {
+        store: None,
+        stop: &Stop::default(),
+        metrics: &metrics,
+        clock: &SystemClock::default(),
+    };
+    run(job, &Settings::bounded(threads), surroundings)?;
+    Ok(metrics)
 }

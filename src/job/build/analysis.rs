@@ -7,13 +7,25 @@ use arrow::datatypes::SchemaRef;
 use super::input;
 use crate::job::plan::{LateRows, QueryPlan, RowFormat, SinkPlan, SourcePlan, ValuePlan};
 use crate::job::{Analysis, SqlProblem};
-use crate::sql::{self, SqlError, Table};
+use crate::sql::{self, Functions, SqlError, Table};
 
 /// Knows the formats and plans the statements.
 #[derive(Debug, Default)]
 pub struct SqlAnalysis {
+    /// What statements may call beside the known functions.
+    functions: Functions,
     /// The sources seen so far: what a table's schema does not say.
     sources: RefCell<Vec<Table>>,
+}
+
+impl SqlAnalysis {
+    /// Returns an analysis of statements that may also call `functions`.
+    pub fn new(functions: Functions) -> Self {
+        Self {
+            functions,
+            ..Self::default()
+        }
+    }
 }
 
 impl Analysis for SqlAnalysis {
@@ -39,7 +51,7 @@ impl Analysis for SqlAnalysis {
             })
         };
         let tables: Vec<_> = tables.iter().map(table).collect();
-        let planned = sql::plan(&query.sql, &tables, query.mode.into());
+        let planned = sql::plan_with(&query.sql, &tables, query.mode.into(), &self.functions);
         planned.map(|planned| planned.schema).map_err(|error| problem(&error))
     }
 }

@@ -23,7 +23,7 @@ use self::input::Input;
 use self::output::Outputs;
 use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
 use crate::job::JobErrors;
-use crate::sql::{self, Planned};
+use crate::sql::{self, Functions, Planned};
 
 /// How long a partition without rows holds windows back, unless the job says otherwise: for ever.
 const IDLE: Duration = Duration::MAX;
@@ -56,9 +56,17 @@ pub enum BuildError {
 /// # Errors
 /// When a statement is wrong or can't run as a stream, or a source or sink can't be made.
 pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
+    build_with(plan, &Functions::default())
+}
+
+/// Returns the pipeline of a job whose statements may also call `functions`.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(plan: &JobPlan, functions: &Functions) -> Result<Built, BuildError> {
     let threads = plan.run.threads.or_else(|| std::thread::available_parallelism().ok());
     let threads = threads.unwrap_or(NonZeroUsize::MIN);
-    let (source, queries) = planned(plan)?;
+    let (source, queries) = planned(plan, functions)?;
     let input = Input::new(source, &wanted(source, &queries), plan, threads)?;
     let mut outputs = Outputs::new(plan, source, input.topics.clone());
     let dead_letters = plan.dead_letter.as_ref().map(|sink| outputs.dead_letters(sink));
@@ -99,7 +107,7 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
 /// # Errors
 /// When a statement is wrong or can't run as a stream.
 pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
-    let (_, queries) = planned(plan)?;
+    let (_, queries) = planned(plan, &Functions::default())?;
     let explained = plan.queries.iter().zip(&queries);
     let texts =
         explained.map(|(query, planned)| format!("query {} ({}):\n{}", query.name, query.mode, indented(planned)));
@@ -114,11 +122,14 @@ fn indented(planned: &Planned) -> String {
 ///
 /// # Errors
 /// When a statement is wrong, or they read more than one source.
-pub(super) fn planned(plan: &JobPlan) -> Result<(&SourcePlan, Vec<Planned>), BuildError> {
+pub(super) fn planned<'a>(
+    plan: &'a JobPlan,
+    functions: &Functions,
+) -> Result<(&'a SourcePlan, Vec<Planned>), BuildError> {
     let tables = plan.sources.iter().map(input::table).collect::<Result<Vec<_>>>()?;
     let mut queries = vec![];
     for query in &plan.queries {
-        let planned = sql::plan(&query.sql, &tables, query.mode.into());
+        let planned = sql::plan_with(&query.sql, &tables, query.mode.into(), functions);
         let planned = planned.map_err(|error| plan.sql_error(query, &analysis::problem(&error)))?;
         queries.push(planned);
     }
@@ -142,25 +153,13 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
     let Some(sink) = &plan.sink else {
         return Err(Error::Invalid(format!("query {}: expected a sink", plan.name)));
     };
-    if !planned.whole.is_empty() {
-        return Err(Error::Invalid(format!(
-            "query {}: ORDER BY and LIMIT need a result that is put out as a whole: an aggregate in mode complete, or \
-             `millstream query`",
-            plan.name
-        )));
-    }
     let mode = OutputMode::from(plan.mode);
     let sink = outputs.sink(sink, &planned, mode)?;
-    let mut operators = vec![];
-    operators.extend(planned.narrow(&input.schema)?);
-    operators.extend(planned.operators);
+    let query = planned.into_query(&input.schema, mode, sink);
+    let query = query.map_err(|error| Error::Invalid(format!("query {}: {error}", plan.name)))?;
     Ok(Query {
         name: plan.name.clone(),
-        operators,
-        aggregate: planned.aggregate,
-        finish: planned.finish,
-        mode,
-        sink,
+        ..query
     })
 }
 

@@ -22,8 +22,8 @@ pub(super) const OF_THE_MOMENT: [&str; 6] = [
     "localtimestamp",
 ];
 
-/// Returns every scalar function that a query may call.
-pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
+/// Returns every scalar function that a query may call: the user's last, which hide those of their name.
+pub(super) fn all(user: &[Arc<ScalarUDF>]) -> Vec<Arc<ScalarUDF>> {
     let own = [
         ScalarUDF::from(window::Tumble::default()),
         ScalarUDF::from(window::Hop::default()),
@@ -34,6 +34,7 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     ];
     let mut functions = datafusion_functions::all_default_functions();
     functions.extend(own.into_iter().map(Arc::new));
+    functions.extend(user.iter().cloned());
     functions
 }
 
