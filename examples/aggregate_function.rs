@@ -16,7 +16,7 @@ use millstream::engine::operator::{Operator, OutputMode};
 use millstream::engine::pipeline::{Job, run_once};
 use millstream::engine::source::Source;
 use millstream::engine::{Error, Result};
-use millstream::sql::{Functions, Table, plan_with};
+use millstream::sql::{Functions, Scope, Table, plan_with};
 
 const QUERY: &str = "SELECT method, longest(path) AS path FROM logs WHERE status = 200 GROUP BY method";
 
@@ -97,8 +97,12 @@ fn main() -> Result<()> {
         event_time: None,
         bounded: true,
     };
-    let functions = Functions::default().with_aggregate(Longest);
-    let planned = plan_with(QUERY, &[table], OutputMode::Complete, &functions)?;
+    let scope = Scope {
+        tables: vec![table],
+        functions: Functions::default().with_aggregate(Longest),
+        ..Scope::default()
+    };
+    let planned = plan_with(QUERY, &scope, OutputMode::Complete)?;
     let sink = ConsoleSink::new(Box::new(std::io::stdout()), ConsoleOptions::new(false));
     let query = planned.into_query(&decode.schema(), OutputMode::Complete, Box::new(sink))?;
     let job = Job {

@@ -1,5 +1,6 @@
 //! Job files through the command line: `check`, `schema`, `new`, and what is generated for shells and `man`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::harness::PATIENCE;
@@ -219,4 +220,55 @@ fn check_refuses_what_no_run_can_do() {
     millstream(&scratch, "new sessions --out sessions.toml").expect_code(0);
     let ended = millstream(&scratch, "check sessions.toml --set sink.value=csv").expect_code(3);
     assert!(ended.stderr.contains("write value = \"json\""), "{}", ended.stderr);
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn a_query_reads_the_result_of_another() {
+    let scratch = Scratch::new("views");
+    let job = r#"
+[source.logs]
+kind = "file"
+paths = "access.log"
+format = "combined"
+
+[query.requests]                       # has no sink: it is part of those that read it
+sql = "SELECT method, status, bytes FROM logs WHERE method IS NOT NULL"
+
+[query.failed]
+mode = "complete"
+sql = "SELECT status, count(*) AS hits FROM requests WHERE status >= 400 GROUP BY status"
+sink = { kind = "file", path = "failed.csv", format = "csv" }
+
+[query.often]
+mode = "complete"
+sql = "SELECT status FROM failed WHERE hits > 1"
+sink = { kind = "file", path = "often.csv", format = "csv" }
+
+[run]
+checkpoint = "state"
+"#;
+    fs::write(scratch.join("job.toml"), job).expect("the scratch folder can be written");
+    let log = fs::read_to_string(root().join("data/access.log")).expect("a sample log");
+    fs::write(scratch.join("access.log"), &log).expect("the scratch folder can be written");
+    millstream(&scratch, "run job.toml").expect_code(0);
+    let mut hits = BTreeMap::new();
+    for line in log.lines() {
+        let fields: Vec<_> = line.split('"').collect();
+        let status = fields[2].split_whitespace().next().expect("a status");
+        if fields[1].split(' ').count() == 3 && status >= "400" {
+            *hits.entry(status).or_insert(0) += 1;
+        }
+    }
+    let rows = |name: &str| {
+        let text = fs::read_to_string(scratch.join(name)).expect("an output");
+        text.lines().skip(1).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let failed = hits.iter().map(|(status, hits)| format!("{status},{hits}"));
+    assert_eq!(rows("failed.csv"), failed.collect());
+    let often = hits.iter().filter(|(_, hits)| **hits > 1);
+    assert_eq!(
+        rows("often.csv"),
+        often.map(|(status, _)| (*status).to_owned()).collect()
+    );
 }

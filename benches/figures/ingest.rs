@@ -61,7 +61,7 @@ pub(crate) fn measure(size: Size, table: &mut Table) {
 }
 
 /// Returns what `run` returns, and notes the processor time it takes.
-fn timed<T>(times: &mut Vec<Duration>, run: impl FnOnce() -> T) -> T {
+pub(crate) fn timed<T>(times: &mut Vec<Duration>, run: impl FnOnce() -> T) -> T {
     let start = cpu_clock::own();
     let result = run();
     times.push(cpu_clock::own() - start);

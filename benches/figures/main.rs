@@ -33,6 +33,8 @@ mod plain_loop;
 mod program;
 #[path = "../seen/mod.rs"]
 mod seen;
+#[cfg(feature = "sql")]
+mod sql;
 mod start;
 #[path = "../state/mod.rs"]
 mod state;
@@ -92,6 +94,8 @@ type Section = fn(Size, &mut Table);
 const SECTIONS: &[(&str, Section)] = &[
     ("ingest", ingest::measure),
     ("file", file::measure),
+    #[cfg(feature = "sql")]
+    ("sql", sql::measure),
     ("micro-batch", micro_batch::measure),
     ("start", start::measure),
     ("memory", memory::measure),

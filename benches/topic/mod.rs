@@ -31,6 +31,11 @@ pub(crate) struct Topic {
 impl Topic {
     /// Makes a topic of generated lines.
     pub(crate) fn new(broker: &'static Broker, messages: u64) -> Self {
+        Self::of(broker, messages, line)
+    }
+
+    /// Makes a topic of the lines that `line` appends to a buffer, by number.
+    pub(crate) fn of(broker: &'static Broker, messages: u64, line: impl Fn(u64, &mut Vec<u8>)) -> Self {
         let name = Broker::unique("lines");
         broker.create_topic(&name, PARTITIONS, &[("compression.type", "uncompressed")]);
         let mut content = Seen::default();

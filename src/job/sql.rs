@@ -14,11 +14,11 @@ pub trait Analysis {
     /// What is wrong with its format or its declared columns.
     fn source_schema(&self, source: &SourcePlan) -> Result<SchemaRef, String>;
 
-    /// Returns the columns of a query's result. `tables` are the sources and the results of earlier queries, by name.
+    /// Returns the columns of a query's result. It may read the sources and earlier queries that were asked for before.
     ///
     /// # Errors
     /// What is wrong with the statement, and where.
-    fn check_sql(&self, query: &QueryPlan, tables: &[(String, SchemaRef)]) -> Result<SchemaRef, SqlProblem>;
+    fn check_sql(&self, query: &QueryPlan) -> Result<SchemaRef, SqlProblem>;
 }
 
 /// What is wrong with a statement.

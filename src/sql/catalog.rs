@@ -15,7 +15,7 @@ use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 
-use super::{Functions, Table, aggregate, function};
+use super::{Scope, Table, aggregate, function};
 
 /// What the planner can look up.
 pub(super) struct Catalog {
@@ -34,7 +34,8 @@ struct Source(SchemaRef);
 struct JsonArrows(Arc<ScalarUDF>);
 
 impl Catalog {
-    pub(super) fn new(tables: &[Table], user: &Functions) -> Self {
+    pub(super) fn new(scope: &Scope) -> Self {
+        let user = &scope.functions;
         let source = |table: &Table| {
             let source: Arc<dyn TableSource> = Arc::new(Source(as_text(&table.schema)));
             (table.name.clone(), source)
@@ -52,7 +53,7 @@ impl Catalog {
         ];
         planners.extend(arrows);
         Self {
-            tables: tables.iter().map(source).collect(),
+            tables: scope.tables.iter().map(source).collect(),
             functions,
             aggregates: named(aggregate::all(&user.aggregates), |function| {
                 (function.name(), function.aliases())

@@ -47,21 +47,45 @@ pub struct Table {
     pub bounded: bool,
 }
 
+/// A query whose result others may read by its name, as if it stood there in parentheses.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its name in `FROM`.
+    pub name: String,
+    /// Its statement.
+    pub sql: String,
+}
+
+/// What a statement may name.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// The sources.
+    pub tables: Vec<Table>,
+    /// Queries that it may read. A later one may read an earlier one.
+    pub views: Vec<View>,
+    /// What it may call beside the known functions.
+    pub functions: Functions,
+}
+
 /// Plans a query over one of `tables`, to be put out in `mode`.
 ///
 /// # Errors
 /// When the text is no query, a name is unknown, types do not fit, or the query can't run as a stream: with what to write
 /// instead.
 pub fn plan(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, SqlError> {
-    plan_with(sql, tables, mode, &Functions::default())
+    let scope = Scope {
+        tables: tables.to_vec(),
+        ..Scope::default()
+    };
+    plan_with(sql, &scope, mode)
 }
 
-/// Plans a query that may also call `functions`.
+/// Plans a query over one source of `scope`, read directly or by its views.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_with(sql: &str, tables: &[Table], mode: OutputMode, functions: &Functions) -> Result<Planned, SqlError> {
-    planned(sql, tables, mode, functions).map_err(|error| error.within(sql))
+pub fn plan_with(sql: &str, scope: &Scope, mode: OutputMode) -> Result<Planned, SqlError> {
+    planned(sql, scope, mode).map_err(|error| error.within(sql))
 }
 
 /// Returns the names in `FROM` that are no common tables of the query, each once.
@@ -72,10 +96,10 @@ pub fn sources(sql: &str) -> Result<Vec<String>, SqlError> {
     syntax::sources(sql).map_err(|error| error.within(sql))
 }
 
-fn planned(sql: &str, tables: &[Table], mode: OutputMode, functions: &Functions) -> Result<Planned, SqlError> {
-    let parsed = syntax::parse(sql, tables)?;
+fn planned(sql: &str, scope: &Scope, mode: OutputMode) -> Result<Planned, SqlError> {
+    let parsed = syntax::parse(sql, scope)?;
     let calls = syntax::calls(&parsed.statement);
-    let lowered = optimize::logical(parsed.statement, tables, functions)
-        .and_then(|plan| Lowering::of(&plan, tables, mode, parsed.marks)?.finish(&plan, parsed.explain));
+    let lowered = optimize::logical(parsed.statement, scope)
+        .and_then(|plan| Lowering::of(&plan, &scope.tables, mode, parsed.marks)?.finish(&plan, parsed.explain));
     lowered.map_err(|error| error.near(&calls))
 }

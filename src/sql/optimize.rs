@@ -17,21 +17,21 @@ use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion_sql::planner::{ParserOptions, SqlToRel};
 use datafusion_sql::sqlparser::ast::Statement;
 
+use super::Scope;
 use super::catalog::Catalog;
 use super::error::{Result, SqlError};
 use super::function::{HOP, SESSION};
 use super::lower::input;
-use super::{Functions, Table};
 
 /// Returns the optimized plan of a statement.
-pub(super) fn logical(statement: Statement, tables: &[Table], functions: &Functions) -> Result<LogicalPlan> {
-    let catalog = Catalog::new(tables, functions);
+pub(super) fn logical(statement: Statement, scope: &Scope) -> Result<LogicalPlan> {
+    let catalog = Catalog::new(scope);
     let options = ParserOptions::new()
         .with_collect_spans(true)
         .with_map_string_types_to_utf8view(false);
     let plan = SqlToRel::new_with_options(&catalog, options).sql_statement_to_plan(statement);
     let plan = plan.map_err(|error| SqlError::from(error).with_nearest_function(&catalog))?;
-    input::refuse_the_moment(&plan, tables)?;
+    input::refuse_the_moment(&plan, &scope.tables)?;
     let plan = Analyzer::new().execute_and_check(plan, &ConfigOptions::default(), |_, _| {})?;
     if plan.exists(|node| Ok(matches!(node, LogicalPlan::Distinct(Distinct::On(_)))))? {
         // The optimizer would make it an aggregate over functions of its own, and move conditions below it.

@@ -2,18 +2,19 @@
 
 use std::ops::ControlFlow;
 
+use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, Statement, Visit, Visitor, visit_expressions, visit_expressions_mut,
-    visit_relations,
+    Cte, Expr, Function, FunctionArg, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, Spanned, Statement, TableAlias, Visit, Visitor, With, visit_expressions,
+    visit_expressions_mut, visit_relations,
 };
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
-use super::Table;
 use super::error::{Result, SqlError};
+use super::{Scope, View};
 
 /// How deep expressions and subqueries may nest: far beyond what people write, and far below what overflows a stack.
 const NESTING_MAX: usize = 50;
@@ -38,23 +39,69 @@ pub(super) struct Marks {
     pub(super) group_by: Option<Span>,
 }
 
-/// Returns the one query in `sql`, over `tables`.
-pub(super) fn parse(sql: &str, tables: &[Table]) -> Result<Parsed> {
+/// Returns the one query in `sql`, with the views of `scope` that it reads as common tables.
+pub(super) fn parse(sql: &str, scope: &Scope) -> Result<Parsed> {
     let (mut statement, explain) = statement(sql)?;
     let marks = match &statement {
         Statement::Query(query) => Marks::of(query),
         other => return Err(SqlError::at(other.span(), NO_QUERY)),
     };
+    add_views(&mut statement, &scope.views)?;
     if let ControlFlow::Break(error) = statement.visit(&mut Refusals) {
         return Err(error);
     }
-    check_sources(&statement, tables)?;
+    check_sources(&statement, scope)?;
     replace_names(&mut statement);
     Ok(Parsed {
         statement,
         explain,
         marks,
     })
+}
+
+/// Puts the views that are read in front of a query, each before those that read it.
+fn add_views(statement: &mut Statement, views: &[View]) -> Result<()> {
+    let mut wanted = read(statement);
+    let mut common = vec![];
+    for view in views.iter().rev() {
+        let Some((_, span)) = wanted.iter().find(|(name, _)| *name == view.name).cloned() else {
+            continue;
+        };
+        let (inner, _) = self::statement(&view.sql)?;
+        wanted.extend(read(&inner).into_iter().map(|(name, _)| (name, span)));
+        let Statement::Query(query) = inner else { continue };
+        if query.order_by.is_some() || query.limit_clause.is_some() {
+            let name = &view.name;
+            let message = format!("the result of `{name}` has an order or a limit, which only its sink can see");
+            return Err(SqlError::at(span, message));
+        }
+        common.push(common_table(&view.name, query));
+    }
+    if let (Statement::Query(query), false) = (statement, common.is_empty()) {
+        let with = query.with.get_or_insert_with(|| With {
+            with_token: AttachedToken::empty(),
+            recursive: false,
+            cte_tables: vec![],
+        });
+        common.reverse();
+        with.cte_tables.splice(..0, common);
+    }
+    Ok(())
+}
+
+fn common_table(name: &str, query: Box<Query>) -> Cte {
+    Cte {
+        alias: TableAlias {
+            explicit: true,
+            name: Ident::with_quote('"', name),
+            columns: vec![],
+            at: None,
+        },
+        query,
+        from: None,
+        materialized: None,
+        closing_paren_token: AttachedToken::empty(),
+    }
 }
 
 /// Returns the names of the sources that the query in `sql` reads.
@@ -149,8 +196,10 @@ pub(super) fn calls(statement: &Statement) -> Vec<(String, Span)> {
 }
 
 /// Checks that what is read is a source.
-fn check_sources(statement: &Statement, tables: &[Table]) -> Result<()> {
-    let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
+fn check_sources(statement: &Statement, scope: &Scope) -> Result<()> {
+    let tables = scope.tables.iter().map(|table| table.name.as_str());
+    let views = scope.views.iter().map(|view| view.name.as_str());
+    let names: Vec<_> = tables.chain(views).collect();
     let unknown = read(statement)
         .into_iter()
         .find(|(name, _)| !names.contains(&name.as_str()));

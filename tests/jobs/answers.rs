@@ -1,6 +1,6 @@
 //! The jobs, with the queries of both sides.
 
-use super::case::{Answer, Case, Output, Reads, check, check_killed};
+use super::case::{Answer, Case, Output, Reads, check, check_killed, check_killed_at_every_epoch, check_live};
 use super::logs;
 
 /// Declares a test for each way in which a case runs.
@@ -14,8 +14,29 @@ macro_rules! answers {
         #[test]
         fn $killed() {
             check_killed(&$case());
+            check_killed_at_every_epoch(&$case());
         }
     )*};
+}
+
+/// Declares a test of each live run.
+macro_rules! live {
+    ($($case:ident: $name:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            check_live(&$case());
+        }
+    )*};
+}
+
+live! {
+    errors_a_minute: errors_a_minute_live_are_those_of_duckdb;
+    word_count: words_are_counted_live_as_duckdb_counts_them;
+    syslog_severities: syslog_severities_live_are_those_of_duckdb;
+    slow_requests: slow_requests_live_are_those_of_duckdb;
+    json_to_parquet: events_archived_live_are_those_of_duckdb;
+    sessions: sessions_live_are_those_of_duckdb;
+    merged_topics: merged_topics_live_are_those_of_duckdb;
 }
 
 answers! {
@@ -37,11 +58,21 @@ fn top_paths_are_those_of_duckdb() {
 
 #[test]
 fn top_paths_survive_a_kill_when_they_have_a_checkpoint() {
-    // The job as it is keeps nothing.
-    check_killed(&Case {
+    check_killed(&kept_top_paths());
+    check_killed_at_every_epoch(&kept_top_paths());
+}
+
+#[test]
+fn top_paths_live_are_those_of_duckdb() {
+    check_live(&kept_top_paths());
+}
+
+/// Returns the job with a checkpoint: as it is, it keeps nothing.
+fn kept_top_paths() -> Case<'static> {
+    Case {
         arguments: &["--set", "run.checkpoint=state"],
         ..top_paths()
-    });
+    }
 }
 
 /// Returns the lines with those in between that are no requests, one of every hundred.

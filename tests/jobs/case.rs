@@ -1,5 +1,6 @@
-//! A job of `data/jobs` over lines of a test's own: run with batches of 1, 7 and 8192 rows, with one and two threads, and killed and
-//! started again. All must give the answer that DuckDB gives over the same lines.
+//! A job of `data/jobs` over lines of a test's own: run with batches of 1, 7 and 8192 rows, with one and two threads, while its lines
+//! are being written, and killed at a point or at every epoch and started again. All must give the answer that DuckDB gives over
+//! the same lines.
 //!
 //! DuckDB sees the lines in `input` (topic, partition, offset, line), and `requests` if they are an access log's; and what the job
 //! wrote in `output`: the columns of its Parquet files, or (row, key, place), which are a record's value, key and offset, or a
@@ -35,6 +36,15 @@ const CRASHES: [&str; 5] = [
     "before_store_rename",
     "after_store_rename",
 ];
+
+/// Rows of a batch where a job is killed at every epoch: few batches, so few epochs.
+const ROWS_OF_AN_EPOCH: usize = 20;
+
+/// The most runs that a job needs when each is killed at its first epoch.
+const RUNS_MAX: usize = 64;
+
+/// The pieces in which a live job gets its lines.
+const PIECES: usize = 3;
 
 /// An epoch as often as can be, and next to nothing that waits between its end and the reader.
 const HURRY: [&str; 6] = [
@@ -171,10 +181,61 @@ pub(super) fn check_killed(case: &Case<'_>) {
     }
 }
 
+/// Kills a case at each of its epochs, between the checkpoint and the commit and then after the commit, and compares.
+#[track_caller]
+pub(super) fn check_killed_at_every_epoch(case: &Case<'_>) {
+    let prepared = Prepared::new(case);
+    let expected = prepared.expected();
+    let attempt = prepared.attempt();
+    // Where a transaction decides, an epoch that is killed before its commit has not happened, and comes again.
+    let places = ["after_store_rename:1", "after_commit:1"];
+    let mut kills = 0;
+    for place in places.iter().cycle().take(RUNS_MAX) {
+        let run = attempt.run(ROWS_OF_AN_EPOCH, 2).args(HURRY);
+        let ended = run.env("MILLSTREAM_CRASH_AT", place).finish(PATIENCE);
+        if ended.status.signal() != Some(SIGABRT) {
+            ended.expect_code(0);
+            break;
+        }
+        kills += 1;
+    }
+    // How many epochs there are is a matter of speed.
+    assert!((2..RUNS_MAX).contains(&kills), "{}: killed {kills} times", case.job);
+    attempt.expect(&expected, &format!("killed {kills} times, at every epoch"));
+}
+
+/// Runs a case while its lines are being written, stops it, lets it go on to the end of its topics, and compares.
+#[track_caller]
+pub(super) fn check_live(case: &Case<'_>) {
+    let prepared = Prepared::without_lines(case);
+    let expected = prepared.expected();
+    let attempt = prepared.attempt();
+    let mut live = attempt.start(7, 2).args(HURRY).start();
+    for piece in 0..PIECES {
+        prepared.produce(piece, PIECES);
+        live.wait_until(PATIENCE, "the job has read what was written", |_| {
+            attempt.has_read_all().then_some(())
+        });
+    }
+    live.signal("TERM");
+    live.wait(PATIENCE).expect_code(0);
+    // The end of the input closes the windows that are still open.
+    attempt.run(7, 2).finish(PATIENCE).expect_code(0);
+    attempt.expect(&expected, "live");
+}
+
 impl<'a> Prepared<'a> {
     /// Writes the input of a case.
     #[track_caller]
     fn new(case: &'a Case<'a>) -> Self {
+        let prepared = Self::without_lines(case);
+        prepared.produce(0, 1);
+        prepared
+    }
+
+    /// Makes the topics of a case, with nothing in them.
+    #[track_caller]
+    fn without_lines(case: &'a Case<'a>) -> Self {
         let mut prepared = Self {
             case,
             prefix: Broker::unique(case.job),
@@ -184,7 +245,7 @@ impl<'a> Prepared<'a> {
         match &case.reads {
             Reads::Topics(topics) | Reads::Pattern(topics) => {
                 for lines in topics {
-                    prepared.write_topic(lines);
+                    prepared.make_topic(lines);
                 }
             }
             Reads::File(lines) => prepared.note(0, 0, lines.iter().map(String::as_str)),
@@ -192,20 +253,34 @@ impl<'a> Prepared<'a> {
         prepared
     }
 
-    fn write_topic(&mut self, lines: &[String]) {
-        let broker = Broker::shared();
+    fn make_topic(&mut self, lines: &[String]) {
         let topic = format!("{}-{}", self.prefix, self.topics.len());
-        broker.create_topic(&topic, 2, &[]);
+        let partitions = i32::try_from(PARTITIONS).expect("few partitions");
+        Broker::shared().create_topic(&topic, partitions, &[]);
         for partition in 0..PARTITIONS {
-            let lines = || lines.iter().skip(partition).step_by(PARTITIONS).map(String::as_str);
-            broker.produce(
-                &topic,
-                i32::try_from(partition).expect("few partitions"),
-                lines().map(NewRecord::of),
-            );
-            self.note(self.topics.len(), partition, lines());
+            self.note(self.topics.len(), partition, lines_in(lines, partition).into_iter());
         }
         self.topics.push(topic);
+    }
+
+    /// Writes a piece of each partition's lines, of as many pieces.
+    #[track_caller]
+    fn produce(&self, piece: usize, pieces: usize) {
+        let (Reads::Topics(topics) | Reads::Pattern(topics)) = &self.case.reads else {
+            return;
+        };
+        for (topic, lines) in self.topics.iter().zip(topics) {
+            for partition in 0..PARTITIONS {
+                let lines = lines_in(lines, partition);
+                let piece = lines
+                    .chunks(lines.len().div_ceil(pieces))
+                    .nth(piece)
+                    .unwrap_or_default();
+                let records = piece.iter().map(|&line| NewRecord::of(line));
+                let partition = i32::try_from(partition).expect("few partitions");
+                Broker::shared().produce(topic, partition, records);
+            }
+        }
     }
 
     /// Adds the lines of a partition to what DuckDB reads.
@@ -268,6 +343,25 @@ impl<'a> Prepared<'a> {
 impl Attempt<'_> {
     /// Returns the next run: to the end of what is there.
     fn run(&self, batch_rows: usize, threads: usize) -> Run {
+        let run = self.start(batch_rows, threads);
+        match self.prepared.topics.is_empty() {
+            true => run,
+            false => run.args(["--to", "latest"]),
+        }
+    }
+
+    /// Returns whether the output of all that is in the topics is committed.
+    fn has_read_all(&self) -> bool {
+        let broker = Broker::shared();
+        self.prepared.topics.iter().all(|topic| {
+            let ends: Vec<_> = broker.bounds(topic).iter().map(|bounds| Some(bounds.end)).collect();
+            let committed = broker.committed(&self.group, topic);
+            committed.iter().map(|committed| committed.offset).eq(ends)
+        })
+    }
+
+    /// Returns the next run, which ends with its input, if that ends.
+    fn start(&self, batch_rows: usize, threads: usize) -> Run {
         self.runs.set(self.runs.get() + 1);
         let case = self.prepared.case;
         let mut settings = vec![format!("run.batch_rows={batch_rows}"), format!("run.threads={threads}")];
@@ -287,7 +381,6 @@ impl Attempt<'_> {
             });
             settings.push(format!("{source}.brokers={}", Broker::shared().bootstrap()));
             settings.push(format!("{source}.group={}", self.group));
-            run = run.args(["--to", "latest"]);
         }
         for setting in settings {
             run = run.args(["--set", &setting]);
@@ -367,6 +460,16 @@ fn records(topic: &str) -> Vec<Value> {
     };
     let records = Broker::shared().consume(topic, Isolation::ReadCommitted);
     records.into_iter().map(record).collect()
+}
+
+/// Returns the lines of a partition.
+fn lines_in(lines: &[String], partition: usize) -> Vec<&str> {
+    lines
+        .iter()
+        .skip(partition)
+        .step_by(PARTITIONS)
+        .map(String::as_str)
+        .collect()
 }
 
 fn with(tables: &str, query: &str) -> String {

@@ -7,23 +7,24 @@ use arrow::datatypes::SchemaRef;
 use super::input;
 use crate::job::plan::{LateRows, QueryPlan, RowFormat, SinkPlan, SourcePlan, ValuePlan};
 use crate::job::{Analysis, SqlProblem};
-use crate::sql::{self, Functions, SqlError, Table};
+use crate::sql::{self, Functions, Scope, SqlError, View};
 
 /// Knows the formats and plans the statements.
 #[derive(Debug, Default)]
 pub struct SqlAnalysis {
-    /// What statements may call beside the known functions.
-    functions: Functions,
-    /// The sources seen so far: what a table's schema does not say.
-    sources: RefCell<Vec<Table>>,
+    /// The sources and queries seen so far, and what statements may call.
+    scope: RefCell<Scope>,
 }
 
 impl SqlAnalysis {
     /// Returns an analysis of statements that may also call `functions`.
     pub fn new(functions: Functions) -> Self {
-        Self {
+        let scope = Scope {
             functions,
-            ..Self::default()
+            ..Scope::default()
+        };
+        Self {
+            scope: RefCell::new(scope),
         }
     }
 }
@@ -32,27 +33,26 @@ impl Analysis for SqlAnalysis {
     fn source_schema(&self, source: &SourcePlan) -> Result<SchemaRef, String> {
         let table = input::table(source).map_err(|error| error.to_string())?;
         let schema = table.schema.clone();
-        self.sources.borrow_mut().push(table);
+        self.scope.borrow_mut().tables.push(table);
         Ok(schema)
     }
 
-    fn check_sql(&self, query: &QueryPlan, tables: &[(String, SchemaRef)]) -> Result<SchemaRef, SqlProblem> {
+    fn check_sql(&self, query: &QueryPlan) -> Result<SchemaRef, SqlProblem> {
         if let Some(message) = refusal(query) {
             return Err(SqlProblem { message, at: None });
         }
-        let sources = self.sources.borrow();
-        let table = |(name, schema): &(String, SchemaRef)| {
-            let source = sources.iter().find(|source| source.name == *name);
-            source.cloned().unwrap_or_else(|| Table {
-                name: name.clone(),
-                schema: schema.clone(),
-                event_time: None,
-                bounded: false,
-            })
-        };
-        let tables: Vec<_> = tables.iter().map(table).collect();
-        let planned = sql::plan_with(&query.sql, &tables, query.mode.into(), &self.functions);
-        planned.map(|planned| planned.schema).map_err(|error| problem(&error))
+        let planned = sql::plan_with(&query.sql, &self.scope.borrow(), query.mode.into());
+        let planned = planned.map_err(|error| problem(&error))?;
+        self.scope.borrow_mut().views.push(view(query));
+        Ok(planned.schema)
+    }
+}
+
+/// Returns a query as later ones may read it.
+pub(super) fn view(query: &QueryPlan) -> View {
+    View {
+        name: query.name.clone(),
+        sql: query.sql.clone(),
     }
 }
 
@@ -63,11 +63,10 @@ fn refusal(query: &QueryPlan) -> Option<String> {
         return Some(text.to_owned());
     }
     match &query.sink {
-        None => Some("a query needs a sink: no query can read the result of another yet".to_owned()),
         Some(SinkPlan::Kafka(sink)) if sink.value == ValuePlan::Row(RowFormat::Csv) => {
             Some("value = \"csv\" can't be written to Kafka yet: write value = \"json\", or name one column".to_owned())
         }
-        Some(_) => None,
+        _ => None,
     }
 }
 

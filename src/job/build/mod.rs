@@ -23,7 +23,7 @@ use self::input::Input;
 use self::output::Outputs;
 use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
 use crate::job::JobErrors;
-use crate::sql::{self, Functions, Planned};
+use crate::sql::{self, Functions, Planned, Scope};
 
 /// How long a partition without rows holds windows back, unless the job says otherwise: for ever.
 const IDLE: Duration = Duration::MAX;
@@ -72,7 +72,7 @@ pub fn build_with(plan: &JobPlan, functions: &Functions) -> Result<Built, BuildE
     let dead_letters = plan.dead_letter.as_ref().map(|sink| outputs.dead_letters(sink));
     let dead_letters = dead_letters.transpose()?;
     let mut built = vec![];
-    for (query, planned) in plan.queries.iter().zip(queries) {
+    for (query, planned) in written(plan).zip(queries) {
         built.push(build_query(query, planned, &input, &mut outputs)?);
     }
     let job = Job {
@@ -108,7 +108,7 @@ pub fn build_with(plan: &JobPlan, functions: &Functions) -> Result<Built, BuildE
 /// When a statement is wrong or can't run as a stream.
 pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
     let (_, queries) = planned(plan, &Functions::default())?;
-    let explained = plan.queries.iter().zip(&queries);
+    let explained = written(plan).zip(&queries);
     let texts =
         explained.map(|(query, planned)| format!("query {} ({}):\n{}", query.name, query.mode, indented(planned)));
     Ok(texts.collect::<Vec<_>>().join("\n"))
@@ -118,7 +118,7 @@ fn indented(planned: &Planned) -> String {
     planned.explain().lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// Returns every query's plan, and the source that they read.
+/// Returns the plan of every query that has a sink, and the source that they read.
 ///
 /// # Errors
 /// When a statement is wrong, or they read more than one source.
@@ -126,12 +126,19 @@ pub(super) fn planned<'a>(
     plan: &'a JobPlan,
     functions: &Functions,
 ) -> Result<(&'a SourcePlan, Vec<Planned>), BuildError> {
-    let tables = plan.sources.iter().map(input::table).collect::<Result<Vec<_>>>()?;
+    let mut scope = Scope {
+        tables: plan.sources.iter().map(input::table).collect::<Result<_>>()?,
+        functions: functions.clone(),
+        ..Scope::default()
+    };
     let mut queries = vec![];
     for query in &plan.queries {
-        let planned = sql::plan_with(&query.sql, &tables, query.mode.into(), functions);
-        let planned = planned.map_err(|error| plan.sql_error(query, &analysis::problem(&error)))?;
-        queries.push(planned);
+        // A query without a sink is part of those that read it.
+        if query.sink.is_some() {
+            let planned = sql::plan_with(&query.sql, &scope, query.mode.into());
+            queries.push(planned.map_err(|error| plan.sql_error(query, &analysis::problem(&error)))?);
+        }
+        scope.views.push(analysis::view(query));
     }
     let names: BTreeSet<_> = queries.iter().map(|planned| planned.table.as_str()).collect();
     let [name] = names.into_iter().collect::<Vec<_>>()[..] else {
@@ -140,6 +147,11 @@ pub(super) fn planned<'a>(
     };
     let source = plan.sources.iter().find(|source| source.name == name);
     Ok((source.expect("a query reads one of the tables"), queries))
+}
+
+/// Returns the queries whose rows go to a sink.
+fn written(plan: &JobPlan) -> impl Iterator<Item = &QueryPlan> {
+    plan.queries.iter().filter(|query| query.sink.is_some())
 }
 
 /// Returns the columns that any query uses, and the event time.

@@ -71,13 +71,9 @@ pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis
         .copied()
         .filter(|name| !planned.contains(name))
         .collect();
-    let mut tables = vec![];
     for source in &plan.sources {
         match analysis.source_schema(source) {
-            Ok(schema) => {
-                source::check_time(source, &schema, report);
-                tables.push((source.name.clone(), schema));
-            }
+            Ok(schema) => source::check_time(source, &schema, report),
             Err(problem) => {
                 report.error(source.place, problem);
                 broken.push(&source.name);
@@ -89,11 +85,8 @@ pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis
             broken.push(&query.name);
             continue;
         }
-        match analysis.check_sql(query, &tables) {
-            Ok(schema) => {
-                query::check_columns(query, &schema, report);
-                tables.push((query.name.clone(), schema));
-            }
+        match analysis.check_sql(query) {
+            Ok(schema) => query::check_columns(query, &schema, report),
             Err(problem) => {
                 report.error(problem.locate(&plan.texts, query.place), problem.message.clone());
                 broken.push(&query.name);
@@ -103,7 +96,7 @@ pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis
 }
 
 /// Whether a statement may read a table.
-fn mentions(sql: &str, table: &str) -> bool {
+pub(super) fn mentions(sql: &str, table: &str) -> bool {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     sql.split(|letter| !is_part(letter))
         .any(|word| word.eq_ignore_ascii_case(table))

@@ -3,7 +3,7 @@
 use arrow::datatypes::Schema;
 
 use super::source::{names, no_column};
-use super::{Checker, Part};
+use super::{Checker, Part, mentions};
 use crate::job::error::Report;
 use crate::job::file::{JobTables, LateRows, Query, Sink};
 use crate::job::nearest;
@@ -25,10 +25,14 @@ impl Checker<'_> {
     pub(super) fn queries(&mut self, tables: &JobTables) -> Vec<QueryPlan> {
         let mut pairs = pairs(tables);
         self.add_sinks(tables, &mut pairs);
-        // What reads a result is not known without its SQL; the last one is read by nothing.
         let may_lack_sink = matches!(tables.sink, Part::Broken);
-        let last = pairs.len().saturating_sub(1);
-        let plan = |(index, pair): (usize, &Pair<'_>)| self.query(pair, tables, index < last || may_lack_sink);
+        let is_read = |index: usize| {
+            let name = &pairs[index].name.value;
+            pairs[index + 1..]
+                .iter()
+                .any(|later| mentions(&later.query.value.sql.value.0, name))
+        };
+        let plan = |(index, pair): (usize, &Pair<'_>)| self.query(pair, tables, may_lack_sink || is_read(index));
         pairs.iter().enumerate().map(plan).collect()
     }
 
@@ -79,7 +83,7 @@ impl Checker<'_> {
         if sink.is_none() && !may_lack_sink {
             let table = match name.value.as_str() {
                 ONLY => "[sink]".to_owned(),
-                name => format!("[sink.{name}]"),
+                name => format!("[sink.{name}], or a later query that reads it"),
             };
             let message = format!(
                 "the result of the query `{}` goes nowhere: expected {table}",

@@ -379,7 +379,7 @@ job.toml:9:1: which query has this [sink]? with several, write [sink.NAME] for [
     check(
         &format!("{SOURCE}{queries}[sink.a]\nkind = \"console\"\n[sink.bb]\nkind = \"console\"\n"),
         r#"
-job.toml:7:8: the result of the query `b` goes nowhere: expected [sink.b]
+job.toml:7:8: the result of the query `b` goes nowhere: expected [sink.b], or a later query that reads it
   |
 7 | [query.b]
   |        ^

@@ -1,5 +1,6 @@
 //! Columns and statements, with an analysis that knows a few of both.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -10,7 +11,11 @@ use crate::job::{Analysis, SqlProblem};
 
 /// Every source has the columns `time` and `status`; a statement may only say `SELECT COLUMN` of them, and the result
 /// is called that too.
-struct Few;
+#[derive(Default)]
+struct Few {
+    /// What was seen so far.
+    tables: RefCell<Vec<(String, SchemaRef)>>,
+}
 
 fn schema(names: &[&str]) -> SchemaRef {
     let field = |name: &&str| match *name {
@@ -22,13 +27,18 @@ fn schema(names: &[&str]) -> SchemaRef {
 
 impl Analysis for Few {
     fn source_schema(&self, source: &SourcePlan) -> Result<SchemaRef, String> {
-        match source.name.as_str() {
-            "broken" => Err("the schema file can't be read".to_owned()),
-            _ => Ok(schema(&["time", "status"])),
+        if source.name == "broken" {
+            return Err("the schema file can't be read".to_owned());
         }
+        let columns = schema(&["time", "status"]);
+        self.tables
+            .borrow_mut()
+            .push((source.name.clone(), Arc::clone(&columns)));
+        Ok(columns)
     }
 
-    fn check_sql(&self, query: &QueryPlan, tables: &[(String, SchemaRef)]) -> Result<SchemaRef, SqlProblem> {
+    fn check_sql(&self, query: &QueryPlan) -> Result<SchemaRef, SqlProblem> {
+        let mut tables = self.tables.borrow_mut();
         let words: Vec<_> = query.sql.split_whitespace().collect();
         let (column, table) = match words.as_slice() {
             ["SELECT", column, "FROM", table] => (*column, *table),
@@ -49,7 +59,11 @@ impl Analysis for Few {
             .and_then(|line| line.find(column))
             .unwrap_or(0);
         match is_known {
-            true => Ok(schema(&[column])),
+            true => {
+                let columns = schema(&[column]);
+                tables.push((query.name.clone(), Arc::clone(&columns)));
+                Ok(columns)
+            }
             false => Err(SqlProblem {
                 message: format!("there is no column `{column}` in `{table}`"),
                 at: Some((line + 1, at + 1)),
@@ -62,7 +76,7 @@ impl Analysis for Few {
 fn check_sql(text: &str, expected: &str) {
     let overrides = Overrides::default();
     let errors = JobFile::from_text("job.toml", text, &overrides)
-        .check(Some(&Few))
+        .check(Some(&Few::default()))
         .expect_err("a job that is wrong");
     let found = errors.to_string();
     assert!(
@@ -109,8 +123,18 @@ fn a_query_reads_the_results_of_those_before_it() {
             "{SOURCE}[query.a]\nsql = 'SELECT status FROM logs'\n[query.b]\nsql = '{second}'\nsink.kind = 'console'\n"
         )
     };
+    check_sql(
+        &text("SELECT status FROM logs"),
+        r#"
+job.toml:5:8: the result of the query `a` goes nowhere: expected [sink.a], or a later query that reads it
+  |
+5 | [query.a]
+  |        ^
+  = for a start: sink = { kind = "console" }
+"#,
+    );
     let overrides = Overrides::default();
-    let checked = JobFile::from_text("job.toml", text("SELECT status FROM a"), &overrides).check(Some(&Few));
+    let checked = JobFile::from_text("job.toml", text("SELECT status FROM a"), &overrides).check(Some(&Few::default()));
     assert_eq!(checked.unwrap_or_else(|errors| panic!("{errors}")).queries.len(), 2);
     check_sql(
         &text("SELECT time FROM a"),

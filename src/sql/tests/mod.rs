@@ -4,6 +4,7 @@ mod expressions;
 mod groups;
 mod refusals;
 mod streams;
+mod views;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
