@@ -189,7 +189,7 @@ fn shells_and_man_get_what_is_generated() {
 #[test]
 fn every_verb_around_jobs_has_examples_in_its_help() {
     let scratch = Scratch::new("help");
-    for verb in ["check", "new", "schema", "completions", "man"] {
+    for verb in ["check", "test", "new", "schema", "completions", "man"] {
         let help = millstream(&scratch, &format!("{verb} --help")).expect_code(0).stdout;
         assert!(help.contains("Examples:\n  millstream"), "{help}");
     }
@@ -219,4 +219,62 @@ fn check_refuses_what_no_run_can_do() {
     millstream(&scratch, "new sessions --out sessions.toml").expect_code(0);
     let ended = millstream(&scratch, "check sessions.toml --set sink.value=csv").expect_code(3);
     assert!(ended.stderr.contains("write value = \"json\""), "{}", ended.stderr);
+}
+
+#[test]
+fn test_runs_the_tests_of_all_jobs_of_data_without_a_broker_or_a_folder() {
+    let scratch = Scratch::new("tests");
+    for entry in fs::read_dir(root().join("data/jobs")).expect("data/jobs") {
+        let path = entry.expect("an entry").path();
+        let run = Run::millstream(&scratch, "test").args(["test".as_ref(), path.as_os_str()]);
+        let shown = run.finish(PATIENCE).expect_code(0).stdout;
+        assert!(
+            shown.contains("... ok") && shown.contains("test result: ok. "),
+            "{}: {shown}",
+            path.display()
+        );
+    }
+    let made = fs::read_dir(scratch.path()).expect("the scratch folder").flatten();
+    let mut made: Vec<_> = made.map(|entry| entry.file_name()).collect();
+    made.sort();
+    assert_eq!(
+        made,
+        ["test.stderr", "test.stdout"],
+        "nothing but what the program said"
+    );
+}
+
+#[test]
+fn test_shows_rows_that_are_not_as_expected_and_exits_with_1() {
+    let scratch = Scratch::new("failing");
+    millstream(&scratch, "new word_count --out job.toml").expect_code(0);
+    let beside =
+        "[[test]]\nname = \"words differ\"\ninput.lines = [\"a\"]\nexpect.query = [{ word = \"a\", hits = 2 }]\n";
+    fs::write(scratch.join("job.test.toml"), beside).expect("the scratch folder can be written");
+    let shown = millstream(&scratch, "test job.toml").expect_code(1).stdout;
+    let expected = "\
+running 2 tests of job.toml
+test words are counted over all lines ... ok
+test words differ ... FAILED
+
+job.test.toml:1:1: words differ
+expect.query: 0 of 1 rows as expected, 1 missing (-), 1 not expected (+)
+    word  hits
+  - a     2
+  + a     1
+
+test result: FAILED. 1 passed; 1 failed; 0 filtered out
+";
+    assert_eq!(shown, expected);
+    let shown = millstream(&scratch, "test job.toml --filter counted")
+        .expect_code(0)
+        .stdout;
+    assert!(
+        shown.ends_with("test result: ok. 1 passed; 0 failed; 1 filtered out\n"),
+        "{shown}"
+    );
+    let ended = millstream(&scratch, "test -q job.toml --filter counted").expect_code(0);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
+    let ended = millstream(&scratch, "test job.toml --set query.mode=apend").expect_code(3);
+    assert!(ended.stderr.contains("did you mean `append`?"), "{}", ended.stderr);
 }

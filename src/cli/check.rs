@@ -54,7 +54,7 @@ impl OverrideArguments {
 impl Check {
     /// Checks the job.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
-        match load(&self.job, &self.overrides.overrides()) {
+        match load_with_tests(&self.job, &self.overrides.overrides()) {
             Ok(plan) if output.quiet => drop(plan),
             Ok(plan) => super::print(format!("{}: ok\n{}", self.job.display(), describe(&plan)))?,
             Err(errors) => return Ok(report(&self.job, &errors)),
@@ -73,7 +73,15 @@ pub(super) fn report(job: &Path, errors: &JobErrors) -> Exit {
 
 /// Returns the checked job; with SQL built in, its statements are checked too.
 pub(super) fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
-    let file = JobFile::read(job, overrides)?;
+    checked(&JobFile::read(job, overrides)?)
+}
+
+/// Returns the checked job with the tests that stand beside it.
+pub(super) fn load_with_tests(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
+    checked(&JobFile::read_with_tests(job, overrides)?)
+}
+
+fn checked(file: &JobFile<'_>) -> Result<JobPlan, JobErrors> {
     #[cfg(feature = "sql")]
     return file.check(Some(&crate::job::build::SqlAnalysis::default()));
     #[cfg(not(feature = "sql"))]

@@ -19,6 +19,8 @@ mod replay;
 #[cfg(feature = "sql")]
 mod run;
 mod schema;
+#[cfg(feature = "sql")]
+mod test;
 mod value;
 mod wordcount;
 
@@ -75,6 +77,8 @@ enum Verb {
     Run(run::Run),
     Check(check::Check),
     #[cfg(feature = "sql")]
+    Test(test::Test),
+    #[cfg(feature = "sql")]
     Explain(explain::Explain),
     New(new::New),
     Schema(schema::Schema),
@@ -95,6 +99,8 @@ impl Verb {
             #[cfg(feature = "sql")]
             Self::Run(run) => run.run(output),
             Self::Check(check) => check.run(output),
+            #[cfg(feature = "sql")]
+            Self::Test(test) => test.run(output),
             #[cfg(feature = "sql")]
             Self::Explain(explain) => explain.run(output),
             Self::New(new) => new.run(output),

@@ -17,6 +17,7 @@ use engine::operator::Operator;
 use engine::source::Source;
 use engine::{Error, Result};
 
+use super::Ends;
 use crate::job::plan::BadRows as BadRowsPlan;
 use crate::job::plan::{
     ColumnPlan, ColumnType as ColumnTypePlan, FormatPlan, JobPlan, KafkaSourcePlan, SourceKind, SourcePlan, Topics,
@@ -33,8 +34,6 @@ pub(super) struct Input {
     pub(super) operators: Vec<Arc<dyn Operator>>,
     /// The columns that the queries see.
     pub(super) schema: SchemaRef,
-    /// The topics that are read; those of a pattern are asked of the brokers.
-    pub(super) topics: Vec<String>,
 }
 
 /// Returns a source as queries see it: with every column that it can have.
@@ -101,7 +100,13 @@ impl SourceColumns {
 
 impl Input {
     /// Returns the source and its decoder for the columns `wanted`.
-    pub(super) fn new(source: &SourcePlan, wanted: &[String], job: &JobPlan, threads: NonZeroUsize) -> Result<Self> {
+    pub(super) fn new(
+        source: &SourcePlan,
+        wanted: &[String],
+        job: &JobPlan,
+        threads: NonZeroUsize,
+        ends: &mut dyn Ends,
+    ) -> Result<Self> {
         if let Some(mut options) = parquet_files(source)? {
             options.columns = Some(wanted.to_vec());
             options.batch_rows_max = job.run.batch_rows.get();
@@ -111,7 +116,6 @@ impl Input {
                 schema: source.schema(),
                 source: Box::new(source),
                 operators: vec![],
-                topics: vec![],
             });
         }
         let kept = kept(source, wanted)?;
@@ -126,12 +130,10 @@ impl Input {
         let schema = operators
             .last()
             .map_or_else(|| columns.schema(), |operator| operator.schema());
-        let (source, topics) = open(source, columns, job, threads)?;
         Ok(Self {
-            source,
+            source: ends.source(source, &columns.0)?,
             operators,
             schema,
-            topics,
         })
     }
 }
@@ -233,17 +235,17 @@ fn declared(column: &ColumnPlan) -> Result<DeclaredColumn> {
     })
 }
 
-/// Returns the source, and the topics that it reads.
-fn open(
+/// Returns the source, and the topics that it reads: those of a pattern are asked of the brokers.
+pub(super) fn open(
     plan: &SourcePlan,
-    columns: SourceColumns,
+    columns: &[KafkaColumn],
     job: &JobPlan,
     threads: NonZeroUsize,
 ) -> Result<(Box<dyn Source>, Vec<String>)> {
     match &plan.kind {
         SourceKind::Kafka(kafka) => {
             let mut options = kafka_options(kafka)?;
-            options.columns = columns.0;
+            options.columns = columns.to_vec();
             options.batch_rows_max = job.run.batch_rows.get();
             let source = KafkaSource::new(options)?;
             let topics = source.topics()?;

@@ -89,6 +89,7 @@ fn the_issues_example_is_understood_as_it_is_meant() {
     assert_eq!((test.input[0].0.as_str(), test.input[0].1.len()), ("logs", 4));
     assert_eq!(test.watermark_micros, Some(1_795_501_890_000_000));
     assert_eq!(test.expect[0].1[0]["minute"], "2026-11-24T06:30:00Z");
+    assert_eq!(test.micro_batch_rows, None);
     assert!(!plan.is_bounded());
 }
 
