@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 #[cfg(feature = "sql")]
 mod explain;
+mod format;
 mod generate;
 mod kafka;
 mod launch;

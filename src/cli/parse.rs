@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use clap::{Args, ValueEnum};
-use connectors::decode::registry::{self, FormatOptions};
-use connectors::decode::{DeclaredColumn, Decoded, Decoder, Reject, TimeSettings, TimeZone};
+use clap::{ArgGroup, Args, ValueEnum};
+use connectors::decode::registry;
+use connectors::decode::{Decoded, Decoder, Reject};
 use connectors::encode::{JsonEncoder, RawColumn};
 use connectors::file::{FileOptions, FileSource};
 use connectors::spelling;
@@ -18,13 +18,14 @@ use engine::source::{Event, Intake, Source};
 use engine::{Batch, Error, Result};
 
 use super::Exit;
+use super::format::Format;
 use super::launch::Output;
 
 const EXAMPLES: &str = "\
 Examples:
   millstream parse -f combined access.log
   millstream parse -f combined,syslog --only time,host,status mixed.log.gz
-  tail -f app.log | millstream parse -f logfmt --columns status:int,took:float --format json";
+  tail -f app.log | millstream parse -f logfmt --columns status:int,took:float --output-format json";
 
 /// The field of JSON lines that says why a line could not be decoded.
 const ERROR_COLUMN: &str = "_error";
@@ -43,36 +44,19 @@ const CELL_CHARACTERS_MAX: usize = 60;
 
 /// Decode log lines and show their columns, to try a format out
 #[derive(Debug, Args)]
-#[command(after_help = after_help())]
+#[command(after_help = after_help(), group(ArgGroup::new("what").required(true).arg("formats")))]
 pub(super) struct Parse {
     /// Text file to read, plain, gzip or zstd; `-` is the standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// Format of the lines; of several, each line has the first that reads it
-    #[arg(
-        short = 'f',
-        long = "as",
-        value_name = "FORMAT",
-        required = true,
-        value_delimiter = ','
-    )]
-    formats: Vec<String>,
-    /// Columns to make, for formats without columns of their own; types: int, float, bool, string, bytes,
-    /// timestamp, timestamp:FORMAT
-    #[arg(long, value_name = "NAME:TYPE", value_delimiter = ',', value_parser = str::parse::<DeclaredColumn>)]
-    columns: Vec<DeclaredColumn>,
-    /// Pattern of the lines, for formats that have one
-    #[arg(long, value_name = "PATTERN")]
-    pattern: Option<String>,
-    /// Zone of times that do not say theirs, such as +02:00
-    #[arg(long, value_name = "ZONE", default_value = "UTC", allow_hyphen_values = true, value_parser = str::parse::<TimeZone>)]
-    zone: TimeZone,
+    #[command(flatten)]
+    format: Format,
     /// Columns to show, instead of all
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     only: Option<Vec<String>>,
     /// How to show the lines: json has a field `_error`, null for good lines
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = Shape::Table)]
-    format: Shape,
+    #[arg(long = "output-format", visible_alias = "format", value_name = "HOW", value_enum, default_value_t = Shape::Table)]
+    shape: Shape,
 }
 
 /// How decoded lines are shown.
@@ -102,8 +86,8 @@ impl Parse {
     /// Reads, decodes and shows the lines.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
         let decoder = self.decoder()?;
-        let names_bad = self.format == Shape::Table && !output.quiet;
-        let mut report = Report::new(BufWriter::new(io::stdout()), self.format, &decoder.schema(), names_bad)?;
+        let names_bad = self.shape == Shape::Table && !output.quiet;
+        let mut report = Report::new(BufWriter::new(io::stdout()), self.shape, &decoder.schema(), names_bad)?;
         let mut source = FileSource::new(FileOptions::new(vec![self.file]))?;
         let state = source.open(None)?;
         let (intake, receiver) = Intake::new(QUEUE_BYTES);
@@ -118,23 +102,14 @@ impl Parse {
         }
         source.stop();
         if report.bad > 0 && !output.quiet {
-            let formats = self.formats.join(" or ");
+            let formats = self.format.formats.join(" or ");
             eprintln!("millstream: {} of {} lines are not {formats}", report.bad, report.lines);
         }
         Ok(report.exit())
     }
 
     fn decoder(&self) -> Result<Arc<dyn Decoder>> {
-        let mut options = FormatOptions {
-            columns: self.columns.clone(),
-            pattern: self.pattern.clone(),
-            time: TimeSettings {
-                zone: self.zone,
-                reference_micros: None,
-            },
-            ..FormatOptions::default()
-        };
-        let all = registry::build(&self.formats, &options)?;
+        let all = self.decoder_of(None)?;
         let Some(only) = &self.only else { return Ok(all) };
         let schema = all.schema();
         let known: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -145,8 +120,12 @@ impl Parse {
                 spelling::hint(unknown, known.iter().copied())
             )));
         }
-        options.wanted = Some(only.clone());
-        registry::build(&self.formats, &options)
+        self.decoder_of(Some(only))
+    }
+
+    fn decoder_of(&self, wanted: Option<&[String]>) -> Result<Arc<dyn Decoder>> {
+        let decoder = self.format.decoder(wanted)?;
+        Ok(decoder.expect("the command line requires a format"))
     }
 }
 
@@ -293,6 +272,7 @@ fn after_help() -> String {
 #[cfg(test)]
 mod tests {
     use arrow::array::BinaryArray;
+    use connectors::decode::registry::FormatOptions;
 
     use super::*;
 

@@ -19,6 +19,7 @@ mod function;
 mod lower;
 mod optimize;
 mod planned;
+mod reference;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use engine::operator::OutputMode;
 
 pub use self::error::SqlError;
 pub use self::planned::{Planned, Window};
+pub use self::reference::{Call, Reference};
 
 use self::lower::Lowering;
 
@@ -54,11 +56,11 @@ pub fn plan(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, Sq
     planned(sql, tables, mode).map_err(|error| error.within(sql))
 }
 
-/// Returns the names in `FROM` that are no common tables of the query, each once.
+/// Returns what stands in `FROM` and is no common table of the query, each once.
 ///
 /// # Errors
 /// When the text is no query that can run.
-pub fn sources(sql: &str) -> Result<Vec<String>, SqlError> {
+pub fn sources(sql: &str) -> Result<Vec<Reference>, SqlError> {
     syntax::sources(sql).map_err(|error| error.within(sql))
 }
 

@@ -14,6 +14,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer
 
 use super::Table;
 use super::error::{Result, SqlError};
+use super::reference::{Reference, take_calls};
 
 /// How deep expressions and subqueries may nest: far beyond what people write, and far below what overflows a stack.
 const NESTING_MAX: usize = 50;
@@ -41,6 +42,7 @@ pub(super) struct Marks {
 /// Returns the one query in `sql`, over `tables`.
 pub(super) fn parse(sql: &str, tables: &[Table]) -> Result<Parsed> {
     let (mut statement, explain) = statement(sql)?;
+    take_calls(&mut statement)?;
     let marks = match &statement {
         Statement::Query(query) => Marks::of(query),
         other => return Err(SqlError::at(other.span(), NO_QUERY)),
@@ -57,16 +59,19 @@ pub(super) fn parse(sql: &str, tables: &[Table]) -> Result<Parsed> {
     })
 }
 
-/// Returns the names of the sources that the query in `sql` reads.
-pub(super) fn sources(sql: &str) -> Result<Vec<String>> {
-    let (statement, _) = statement(sql)?;
-    let mut names: Vec<String> = vec![];
+/// Returns what the query in `sql` reads.
+pub(super) fn sources(sql: &str) -> Result<Vec<Reference>> {
+    let (mut statement, _) = statement(sql)?;
+    let calls = take_calls(&mut statement)?;
+    let mut found: Vec<Reference> = vec![];
     for (name, _) in read(&statement) {
-        if !names.contains(&name) {
-            names.push(name);
+        if found.iter().all(|known| known.name != name) {
+            let call = calls.iter().find(|(call, _)| *call == name);
+            let call = call.map(|(_, call)| call.clone());
+            found.push(Reference { name, call });
         }
     }
-    Ok(names)
+    Ok(found)
 }
 
 /// Returns the one statement in `sql`, and whether it stood in an `EXPLAIN`.

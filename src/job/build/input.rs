@@ -143,14 +143,8 @@ fn kept(source: &SourcePlan, wanted: &[String]) -> Result<Vec<String>> {
     let Some(decoder) = decoder(source, None)? else {
         return Ok(wanted.to_vec());
     };
-    let decoded = decoder.schema();
-    let is_wanted = |name: &String| match decoded.index_of(name) {
-        Ok(_) => wanted.contains(&format!("_{name}")),
-        Err(_) => wanted.contains(name),
-    };
     let columns = SourceColumns::of(source, KafkaColumn::ALL).schema();
-    let names = columns.fields().iter().map(|field| field.name().clone());
-    Ok(names.filter(|name| name != VALUE).filter(is_wanted).collect())
+    Ok(DecodeRows::kept(&decoder.schema(), &columns, wanted))
 }
 
 /// Returns the operator that decodes, unless payloads are taken as they are.
