@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::harness::PATIENCE;
+use crate::harness::broker::Broker;
 use crate::harness::process::{Ended, Run};
 use crate::harness::scratch::{Scratch, root};
 
@@ -189,7 +190,7 @@ fn shells_and_man_get_what_is_generated() {
 #[test]
 fn every_verb_around_jobs_has_examples_in_its_help() {
     let scratch = Scratch::new("help");
-    for verb in ["check", "test", "new", "schema", "completions", "man"] {
+    for verb in ["check", "test", "tap", "new", "schema", "completions", "man"] {
         let help = millstream(&scratch, &format!("{verb} --help")).expect_code(0).stdout;
         assert!(help.contains("Examples:\n  millstream"), "{help}");
     }
@@ -277,4 +278,80 @@ test result: FAILED. 1 passed; 1 failed; 0 filtered out
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
     let ended = millstream(&scratch, "test job.toml --set query.mode=apend").expect_code(3);
     assert!(ended.stderr.contains("did you mean `append`?"), "{}", ended.stderr);
+}
+
+#[test]
+fn schema_infer_shows_the_columns_of_json_lines() {
+    let scratch = Scratch::new("infer");
+    fs::write(
+        scratch.join("a.jsonl"),
+        "{\"n\":1,\"at\":\"2026-01-31T12:00:00Z\"}\nnone\n{\"n\":2}\n",
+    )
+    .expect("a file");
+    let shown = millstream(&scratch, "schema infer a.jsonl").expect_code(0).stdout;
+    let expected = "# The columns of 3 lines. For query, parse and tap: -f json --columns 'n:int,at:timestamp'\n\
+                    [source.NAME.columns]\nn = \"int\"\nat = \"timestamp\"\n";
+    assert_eq!(shown, expected);
+    let shown = millstream(&scratch, "schema infer a.jsonl --sample 1")
+        .expect_code(0)
+        .stdout;
+    assert!(shown.starts_with("# The columns of 1 lines"), "{shown}");
+    fs::write(scratch.join("b.log"), "no JSON\n").expect("a file");
+    let ended = millstream(&scratch, "schema infer b.log").expect_code(3);
+    assert!(
+        ended.stderr.contains("b.log: none of 1 lines is a JSON object"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn check_connect_lists_every_server_topic_and_folder_that_stands_in_the_way() {
+    let scratch = Scratch::new("connect");
+    let broker = Broker::shared();
+    let topic = broker.new_topic("connect", 3);
+    let job = |topic: &str, dir: &str| {
+        format!(
+            "[source.logs]\nkind = \"kafka\"\nbrokers = \"{}\"\ntopic = \"{topic}\"\n\
+             [query]\nsql = \"SELECT line FROM logs\"\n[sink]\nkind = \"parquet\"\ndir = \"{dir}\"\n\
+             [dead_letter]\nkind = \"kafka\"\ntopic = \"{topic}-bad\"\n[run]\ncheckpoint = \"state\"\n",
+            broker.bootstrap()
+        )
+    };
+    broker.create_topic(&format!("{topic}-bad"), 1, &[]);
+    fs::write(scratch.join("job.toml"), job(&topic, "out")).expect("the scratch folder can be written");
+    let shown = millstream(&scratch, "check job.toml --connect").expect_code(0).stdout;
+    for part in [
+        "  source logs: ok, 3 partitions\n",
+        "  sink of query query: ok, it will be made\n",
+        "  dead letters: ok, 1 partition\n",
+        "  checkpoint: ok, it will be made\n",
+    ] {
+        assert!(shown.contains(part), "`{part}` in {shown}");
+    }
+    fs::write(scratch.join("file"), "").expect("the scratch folder can be written");
+    fs::write(scratch.join("job.toml"), job(&format!("{topic}-none"), "file/out")).expect("it can be written");
+    let ended = millstream(&scratch, "check job.toml --connect").expect_code(7);
+    for part in [
+        "source logs: ",
+        "no such topic",
+        "sink of query query: cannot write to file",
+        "job.toml: 3 problems",
+    ] {
+        assert!(ended.stderr.contains(part), "`{part}` in {}", ended.stderr);
+    }
+    assert!(
+        !scratch.join("out").exists() && !scratch.join("state").exists(),
+        "nothing was made"
+    );
+    let ended = millstream(
+        &scratch,
+        "check -q job.toml --connect --set source.logs.brokers=127.0.0.1:1",
+    )
+    .expect_code(4);
+    assert!(
+        ended.stderr.contains("source logs: ") && ended.stderr.contains("127.0.0.1:1"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -19,4 +19,6 @@ mod jobs;
 mod query;
 mod readme;
 mod security;
+#[cfg(feature = "sql")]
+mod tap;
 mod tidy;

@@ -157,7 +157,8 @@ fn topic_of_the_log() -> String {
 #[test]
 fn a_topic_gives_the_rows_of_the_file_that_is_in_it_and_no_group_is_left() {
     let (topic, brokers) = (topic_of_the_log(), Broker::shared().bootstrap());
-    let statement = "SELECT status, count(*) AS hits, sum(bytes) AS bytes FROM FROM_HERE GROUP BY status ORDER BY status";
+    let statement =
+        "SELECT status, count(*) AS hits, sum(bytes) AS bytes FROM FROM_HERE GROUP BY status ORDER BY status";
     let file = statement.replace("FROM_HERE", "'data/access.log'");
     let expected = millstream_at_root(&["-f", "combined", "--format", "csv", &file])
         .expect_code(0)

@@ -58,6 +58,13 @@ pub(super) fn report(error: &Error) -> Exit {
     exit
 }
 
+/// Says what stands in the way of a part of a job, and returns the exit code for it.
+#[cfg(feature = "sql")]
+pub(super) fn report_of(part: &str, error: &Error) -> Exit {
+    eprintln!("{part}: {error}");
+    exit_of(error)
+}
+
 fn exit_of(error: &Error) -> Exit {
     match error {
         // The reader of a pipe has seen enough.

@@ -20,6 +20,9 @@ mod replay;
 #[cfg(feature = "sql")]
 mod run;
 mod schema;
+mod shown;
+#[cfg(feature = "sql")]
+mod tap;
 #[cfg(feature = "sql")]
 mod test;
 mod value;
@@ -73,6 +76,8 @@ enum Verb {
     Generate(generate::Generate),
     Parse(parse::Parse),
     #[cfg(feature = "sql")]
+    Tap(tap::Tap),
+    #[cfg(feature = "sql")]
     Query(query::Query),
     #[cfg(feature = "sql")]
     Run(run::Run),
@@ -95,6 +100,8 @@ impl Verb {
             Self::Replay(replay) => replay.run(output),
             Self::Generate(generate) => generate.run(output),
             Self::Parse(parse) => parse.run(output),
+            #[cfg(feature = "sql")]
+            Self::Tap(tap) => tap.run(output),
             #[cfg(feature = "sql")]
             Self::Query(query) => query.run(output),
             #[cfg(feature = "sql")]

@@ -167,7 +167,7 @@ fn decoding(
 }
 
 /// Returns the decoder of the source's formats; `None` for payloads as they are.
-fn decoder(source: &SourcePlan, wanted: Option<&[String]>) -> Result<Option<Arc<dyn Decoder>>> {
+pub(super) fn decoder(source: &SourcePlan, wanted: Option<&[String]>) -> Result<Option<Arc<dyn Decoder>>> {
     if matches!(source.formats[..], [FormatPlan::Raw]) {
         return Ok(None);
     }
@@ -255,7 +255,8 @@ pub(super) fn open(
     }
 }
 
-fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
+/// Returns how a source reads its topics; secrets are read.
+pub(super) fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
     let (topics, pattern) = match &kafka.topics {
         Topics::Names(names) => (names.clone(), None),
         Topics::Pattern(pattern) => (vec![], Some(pattern.clone())),
@@ -271,7 +272,7 @@ fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
 }
 
 /// Returns the files that the paths name; wildcards stand for what matches, in the order of the names.
-fn matching(paths: &[String]) -> Result<Vec<PathBuf>> {
+pub(super) fn matching(paths: &[String]) -> Result<Vec<PathBuf>> {
     let mut found = vec![];
     for path in paths {
         match wildcard::is_pattern(path) {

@@ -8,12 +8,15 @@
 mod analysis;
 mod input;
 mod output;
+pub mod probe;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use connectors::decode::Decoder;
 use connectors::kafka::options::KafkaColumn;
 use engine::operator::OutputMode;
 use engine::pipeline::{EventTime, Job, Query, Settings};
@@ -131,6 +134,14 @@ pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
 
 fn indented(planned: &Planned) -> String {
     planned.explain().lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Returns the decoder of a source's payloads, with every column that it can make; `None` for payloads as they are.
+///
+/// # Errors
+/// When a format lacks what it needs.
+pub fn source_decoder(source: &SourcePlan) -> Result<Option<Arc<dyn Decoder>>> {
+    input::decoder(source, None)
 }
 
 /// Returns every query's plan, and the source that they read.
