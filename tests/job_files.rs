@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::harness::PATIENCE;
+use crate::harness::broker::Broker;
 use crate::harness::process::{Ended, Run};
 use crate::harness::scratch::{Scratch, root};
 
@@ -190,7 +191,7 @@ fn shells_and_man_get_what_is_generated() {
 #[test]
 fn every_verb_around_jobs_has_examples_in_its_help() {
     let scratch = Scratch::new("help");
-    for verb in ["check", "new", "schema", "completions", "man"] {
+    for verb in ["check", "test", "tap", "new", "schema", "completions", "man"] {
         let help = millstream(&scratch, &format!("{verb} --help")).expect_code(0).stdout;
         assert!(help.contains("Examples:\n  millstream"), "{help}");
     }
@@ -270,5 +271,139 @@ checkpoint = "state"
     assert_eq!(
         rows("often.csv"),
         often.map(|(status, _)| (*status).to_owned()).collect()
+    );
+}
+
+#[test]
+fn test_runs_the_tests_of_all_jobs_of_data_without_a_broker_or_a_folder() {
+    let scratch = Scratch::new("tests");
+    for entry in fs::read_dir(root().join("data/jobs")).expect("data/jobs") {
+        let path = entry.expect("an entry").path();
+        let run = Run::millstream(&scratch, "test").args(["test".as_ref(), path.as_os_str()]);
+        let shown = run.finish(PATIENCE).expect_code(0).stdout;
+        assert!(
+            shown.contains("... ok") && shown.contains("test result: ok. "),
+            "{}: {shown}",
+            path.display()
+        );
+    }
+    let made = fs::read_dir(scratch.path()).expect("the scratch folder").flatten();
+    let mut made: Vec<_> = made.map(|entry| entry.file_name()).collect();
+    made.sort();
+    assert_eq!(
+        made,
+        ["test.stderr", "test.stdout"],
+        "nothing but what the program said"
+    );
+}
+
+#[test]
+fn test_shows_rows_that_are_not_as_expected_and_exits_with_1() {
+    let scratch = Scratch::new("failing");
+    millstream(&scratch, "new word_count --out job.toml").expect_code(0);
+    let beside =
+        "[[test]]\nname = \"words differ\"\ninput.lines = [\"a\"]\nexpect.query = [{ word = \"a\", hits = 2 }]\n";
+    fs::write(scratch.join("job.test.toml"), beside).expect("the scratch folder can be written");
+    let shown = millstream(&scratch, "test job.toml").expect_code(1).stdout;
+    let expected = "\
+running 2 tests of job.toml
+test words are counted over all lines ... ok
+test words differ ... FAILED
+
+job.test.toml:1:1: words differ
+expect.query: 0 of 1 rows as expected, 1 missing (-), 1 not expected (+)
+    word  hits
+  - a     2
+  + a     1
+
+test result: FAILED. 1 passed; 1 failed; 0 filtered out
+";
+    assert_eq!(shown, expected);
+    let shown = millstream(&scratch, "test job.toml --filter counted")
+        .expect_code(0)
+        .stdout;
+    assert!(
+        shown.ends_with("test result: ok. 1 passed; 0 failed; 1 filtered out\n"),
+        "{shown}"
+    );
+    let ended = millstream(&scratch, "test -q job.toml --filter counted").expect_code(0);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
+    let ended = millstream(&scratch, "test job.toml --set query.mode=apend").expect_code(3);
+    assert!(ended.stderr.contains("did you mean `append`?"), "{}", ended.stderr);
+}
+
+#[test]
+fn schema_infer_shows_the_columns_of_json_lines() {
+    let scratch = Scratch::new("infer");
+    fs::write(
+        scratch.join("a.jsonl"),
+        "{\"n\":1,\"at\":\"2026-01-31T12:00:00Z\"}\nnone\n{\"n\":2}\n",
+    )
+    .expect("a file");
+    let shown = millstream(&scratch, "schema infer a.jsonl").expect_code(0).stdout;
+    let expected = "# The columns of 3 lines. For query, parse and tap: -f json --columns 'n:int,at:timestamp'\n\
+                    [source.NAME.columns]\nn = \"int\"\nat = \"timestamp\"\n";
+    assert_eq!(shown, expected);
+    let shown = millstream(&scratch, "schema infer a.jsonl --sample 1")
+        .expect_code(0)
+        .stdout;
+    assert!(shown.starts_with("# The columns of 1 lines"), "{shown}");
+    fs::write(scratch.join("b.log"), "no JSON\n").expect("a file");
+    let ended = millstream(&scratch, "schema infer b.log").expect_code(3);
+    assert!(
+        ended.stderr.contains("b.log: none of 1 lines is a JSON object"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn check_connect_lists_every_server_topic_and_folder_that_stands_in_the_way() {
+    let scratch = Scratch::new("connect");
+    let broker = Broker::shared();
+    let topic = broker.new_topic("connect", 3);
+    let job = |topic: &str, dir: &str| {
+        format!(
+            "[source.logs]\nkind = \"kafka\"\nbrokers = \"{}\"\ntopic = \"{topic}\"\n\
+             [query]\nsql = \"SELECT line FROM logs\"\n[sink]\nkind = \"parquet\"\ndir = \"{dir}\"\n\
+             [dead_letter]\nkind = \"kafka\"\ntopic = \"{topic}-bad\"\n[run]\ncheckpoint = \"state\"\n",
+            broker.bootstrap()
+        )
+    };
+    broker.create_topic(&format!("{topic}-bad"), 1, &[]);
+    fs::write(scratch.join("job.toml"), job(&topic, "out")).expect("the scratch folder can be written");
+    let shown = millstream(&scratch, "check job.toml --connect").expect_code(0).stdout;
+    for part in [
+        "  source logs: ok, 3 partitions\n",
+        "  sink of query query: ok, it will be made\n",
+        "  dead letters: ok, 1 partition\n",
+        "  checkpoint: ok, it will be made\n",
+    ] {
+        assert!(shown.contains(part), "`{part}` in {shown}");
+    }
+    fs::write(scratch.join("file"), "").expect("the scratch folder can be written");
+    fs::write(scratch.join("job.toml"), job(&format!("{topic}-none"), "file/out")).expect("it can be written");
+    let ended = millstream(&scratch, "check job.toml --connect").expect_code(7);
+    for part in [
+        "source logs: ",
+        "no such topic",
+        "sink of query query: cannot write to file",
+        "job.toml: 3 problems",
+    ] {
+        assert!(ended.stderr.contains(part), "`{part}` in {}", ended.stderr);
+    }
+    assert!(
+        !scratch.join("out").exists() && !scratch.join("state").exists(),
+        "nothing was made"
+    );
+    let ended = millstream(
+        &scratch,
+        "check -q job.toml --connect --set source.logs.brokers=127.0.0.1:1",
+    )
+    .expect_code(4);
+    assert!(
+        ended.stderr.contains("source logs: ") && ended.stderr.contains("127.0.0.1:1"),
+        "{}",
+        ended.stderr
     );
 }

@@ -21,4 +21,6 @@ mod jobs;
 mod query;
 mod readme;
 mod security;
+#[cfg(feature = "sql")]
+mod tap;
 mod tidy;

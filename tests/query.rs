@@ -1,8 +1,12 @@
 //! `millstream query` over a real access log, against DuckDB over the same lines.
 
+use std::fs;
+
 use crate::harness::PATIENCE;
+use crate::harness::broker::Broker;
 use crate::harness::duckdb;
 use crate::harness::process::{Ended, Run};
+use crate::harness::records::NewRecord;
 use crate::harness::scratch::{Scratch, root};
 
 /// The log as DuckDB reads it, with a regular expression of its own.
@@ -136,4 +140,138 @@ fn millstream_at_root(arguments: &[&str]) -> Ended {
     run.env("ROOT", root())
         .env("MILLSTREAM", env!("CARGO_BIN_EXE_millstream"))
         .finish(PATIENCE)
+}
+
+/// A topic of three partitions with the lines of the access log, dealt in turn.
+fn topic_of_the_log() -> String {
+    let broker = Broker::shared();
+    let topic = broker.new_topic("query", 3);
+    let log = fs::read_to_string(root().join("data/access.log")).expect("the sample log");
+    for partition in 0..3 {
+        let lines = log.lines().skip(partition).step_by(3).map(NewRecord::of);
+        broker.produce(&topic, i32::try_from(partition).expect("few partitions"), lines);
+    }
+    topic
+}
+
+#[test]
+fn a_topic_gives_the_rows_of_the_file_that_is_in_it_and_no_group_is_left() {
+    let (topic, brokers) = (topic_of_the_log(), Broker::shared().bootstrap());
+    let statement =
+        "SELECT status, count(*) AS hits, sum(bytes) AS bytes FROM FROM_HERE GROUP BY status ORDER BY status";
+    let file = statement.replace("FROM_HERE", "'data/access.log'");
+    let expected = millstream_at_root(&["-f", "combined", "--format", "csv", &file])
+        .expect_code(0)
+        .stdout;
+    assert!(expected.lines().count() > 3, "{expected}");
+    let call = format!("kafka('{topic}', brokers => '{brokers}', format => 'combined')");
+    let sql = statement.replace("FROM_HERE", &call);
+    assert_eq!(
+        millstream_at_root(&["--format", "csv", &sql]).expect_code(0).stdout,
+        expected
+    );
+    // The same said with options.
+    let sql = statement.replace("FROM_HERE", &format!("kafka('{topic}')"));
+    let found = millstream_at_root(&["-b", brokers, "-f", "combined", "--format", "csv", &sql]).expect_code(0);
+    assert_eq!(found.stdout, expected);
+    let committed = Broker::shared().committed("millstream-query", &topic);
+    assert!(
+        committed.iter().all(|committed| committed.offset.is_none()),
+        "{committed:?}"
+    );
+}
+
+#[test]
+fn records_have_their_place_beside_their_decoded_columns_and_bounds_are_kept() {
+    let (topic, brokers) = (topic_of_the_log(), Broker::shared().bootstrap());
+    let sql = format!(
+        "SELECT k.partition, count(*) AS n, max(k.offset) AS last, min(status) > 0 AS decoded
+         FROM kafka('{topic}', from => '0:10,1:10,2:10', to => '0:15,1:12,2:10', format => 'combined') AS k
+         GROUP BY k.partition ORDER BY k.partition"
+    );
+    let found = millstream_at_root(&["-b", brokers, "--format", "csv", &sql])
+        .expect_code(0)
+        .stdout;
+    assert_eq!(found, "partition,n,last,decoded\n0,5,14,true\n1,2,11,true\n");
+    let sql = format!("SELECT kafka.value FROM kafka('{topic}', to => '0:1,1:0,2:0') WHERE topic = '{topic}'");
+    let found = millstream_at_root(&["-b", brokers, "--format", "json", &sql])
+        .expect_code(0)
+        .stdout;
+    assert!(found.starts_with("{\"value\":\"127.0.0.1 - - ["), "{found}");
+    assert_eq!(found.lines().count(), 1);
+}
+
+#[test]
+fn a_call_that_is_wrong_says_what_is_right() {
+    for (call, part) in [
+        (
+            "kafka('t')",
+            "kafka('t'): no brokers: write brokers => 'HOST:PORT', or give --brokers",
+        ),
+        ("kafka()", "kafka(): a topic is expected"),
+        (
+            "kafka('t', form => 'json')",
+            "there is no argument `form`; there are: brokers, from, to, format",
+        ),
+        ("kafka('t', from => 'soon')", "expected earliest, latest, committed"),
+        ("kafka('t', brokers => 'b:1', format => 'jsn')", "jsn"),
+        ("kafka('t', upper('b'))", "is no argument of kafka"),
+        (
+            "pulsar('t')",
+            "there is no function `pulsar` to read from: write kafka('topic', ...)",
+        ),
+    ] {
+        let ended = millstream_at_root(&[&format!("SELECT * FROM {call}")]).expect_code(3);
+        assert!(ended.stderr.contains(part), "{call}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_parquet_file_of_a_query_is_read_by_the_next_one() {
+    let scratch = Scratch::new("parquet");
+    let run = |arguments: &[&str]| {
+        let arguments = ["query"].iter().chain(arguments);
+        Run::millstream(&scratch, "query").args(arguments).finish(PATIENCE)
+    };
+    let log = root().join("data/access.log");
+    let sql = format!("SELECT time, status, bytes, path FROM '{}'", log.display());
+    run(&[
+        "-f",
+        "combined",
+        "--output-format",
+        "parquet",
+        "-o",
+        "rows.parquet",
+        &sql,
+    ])
+    .expect_code(0);
+    let by_status = "SELECT status, count(*) AS n, sum(bytes) AS bytes FROM FROM_HERE GROUP BY status ORDER BY status";
+    let of_log = by_status.replace("FROM_HERE", &format!("'{}'", log.display()));
+    let of_rows = by_status.replace("FROM_HERE", "'*.parquet'");
+    let expected = run(&["-f", "combined", "--format", "csv", &of_log])
+        .expect_code(0)
+        .stdout;
+    assert_eq!(run(&["--format", "csv", &of_rows]).expect_code(0).stdout, expected);
+    let rows = duckdb::query(scratch.path(), &by_status.replace("FROM_HERE", "'rows.parquet'"));
+    let rows: Vec<_> = rows.iter().map(|row| row.join(",") + "\n").collect();
+    assert_eq!(format!("status,n,bytes\n{}", rows.concat()), expected);
+    // Of what is in the file only the columns of the query are read.
+    let plan = run(&[&format!("EXPLAIN {of_rows}")]).expect_code(0).stdout;
+    assert!(plan.starts_with("read *.parquet (status, bytes)\n"), "{plan}");
+}
+
+#[test]
+fn an_output_file_appears_only_when_it_is_whole() {
+    let scratch = Scratch::new("whole");
+    let log = root().join("data/access.log");
+    let sql = format!("SELECT sum(CAST(path AS BIGINT)) FROM '{}'", log.display());
+    let arguments = ["query", "-f", "combined", "--format", "csv", "-o", "sums.csv", &sql];
+    let ended = Run::millstream(&scratch, "query").args(arguments).finish(PATIENCE);
+    assert_ne!(ended.status.code(), Some(0), "{}", ended.stdout);
+    let left = fs::read_dir(scratch.path()).expect("the scratch folder").flatten();
+    let left: Vec<_> = left
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().contains("sums"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -6,14 +6,19 @@ use clap::Args;
 use engine::Result;
 
 use super::Exit;
+#[cfg(feature = "sql")]
+use super::exit;
 use super::launch::Output;
+#[cfg(feature = "sql")]
+use crate::job::build::probe::probe;
 use crate::job::{JobErrors, JobFile, JobPlan, Overrides};
 
 const EXAMPLES: &str = "\
 Examples:
   millstream check errors.toml
   millstream check errors.toml --set run.threads=2 --set source.logs.topic=nginx-test
-  millstream check errors.toml --from 1h --to latest";
+  millstream check errors.toml --from 1h --to latest
+  millstream check errors.toml --connect";
 
 /// Check a job file: everything that is wrong with it, without a network and without secrets
 #[derive(Debug, Args)]
@@ -24,6 +29,10 @@ pub(super) struct Check {
     job: PathBuf,
     #[command(flatten)]
     overrides: OverrideArguments,
+    /// Also look at brokers, topics, files and folders; nothing is made or changed
+    #[cfg(feature = "sql")]
+    #[arg(long)]
+    connect: bool,
 }
 
 /// What changes a job file for one run.
@@ -54,12 +63,38 @@ impl OverrideArguments {
 impl Check {
     /// Checks the job.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
-        match load(&self.job, &self.overrides.overrides()) {
-            Ok(plan) if output.quiet => drop(plan),
-            Ok(plan) => super::print(format!("{}: ok\n{}", self.job.display(), describe(&plan)))?,
+        let plan = match load_with_tests(&self.job, &self.overrides.overrides()) {
+            Ok(plan) => plan,
             Err(errors) => return Ok(report(&self.job, &errors)),
+        };
+        if !output.quiet {
+            super::print(format!("{}: ok\n{}", self.job.display(), describe(&plan)))?;
+        }
+        #[cfg(feature = "sql")]
+        if self.connect {
+            return self.look(&plan, output);
         }
         Ok(Exit::Done)
+    }
+
+    /// Says what of the outside world stands in the job's way, all of it. The exit code is that of what the user must see to
+    /// first: a server that is away hides what is on it.
+    #[cfg(feature = "sql")]
+    fn look(&self, plan: &JobPlan, output: Output) -> Result<Exit> {
+        let mut exits = vec![];
+        for finding in probe(plan) {
+            match finding.outcome {
+                Ok(_) if output.quiet => {}
+                Ok(what) => super::print(format!("  {}: ok, {what}\n", finding.part))?,
+                Err(error) => exits.push(exit::report_of(&finding.part, &error)),
+            }
+        }
+        if !exits.is_empty() {
+            let noun = if exits.len() == 1 { "problem" } else { "problems" };
+            eprintln!("millstream: {}: {} {noun}", self.job.display(), exits.len());
+        }
+        let first = exits.iter().find(|&&exit| exit == Exit::Connect).or(exits.first());
+        Ok(first.copied().unwrap_or(Exit::Done))
     }
 }
 
@@ -73,7 +108,15 @@ pub(super) fn report(job: &Path, errors: &JobErrors) -> Exit {
 
 /// Returns the checked job; with SQL built in, its statements are checked too.
 pub(super) fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
-    let file = JobFile::read(job, overrides)?;
+    checked(&JobFile::read(job, overrides)?)
+}
+
+/// Returns the checked job with the tests that stand beside it.
+pub(super) fn load_with_tests(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
+    checked(&JobFile::read_with_tests(job, overrides)?)
+}
+
+fn checked(file: &JobFile<'_>) -> Result<JobPlan, JobErrors> {
     #[cfg(feature = "sql")]
     return file.check(Some(&crate::job::build::SqlAnalysis::default()));
     #[cfg(not(feature = "sql"))]

@@ -9,6 +9,7 @@ use engine::Error;
 pub(super) const TABLE: &str = "\
 Exit codes:
   0   done, or stopped with nothing left to resume
+  1   a test of a job failed
   2   the command line is wrong
   3   the job is not valid, or not that of its checkpoint
   4   cannot connect or authenticate
@@ -24,6 +25,8 @@ Exit codes:
 pub enum Exit {
     /// Done.
     Done = 0,
+    /// A test of a job failed.
+    TestFailed = 1,
     /// The command line is wrong.
     Usage = 2,
     /// The job is not valid, or not that of its checkpoint.
@@ -55,6 +58,13 @@ pub(super) fn report(error: &Error) -> Exit {
     exit
 }
 
+/// Says what stands in the way of a part of a job, and returns the exit code for it.
+#[cfg(feature = "sql")]
+pub(super) fn report_of(part: &str, error: &Error) -> Exit {
+    eprintln!("{part}: {error}");
+    exit_of(error)
+}
+
 fn exit_of(error: &Error) -> Exit {
     match error {
         // The reader of a pipe has seen enough.
@@ -80,6 +90,7 @@ mod tests {
             .collect();
         for exit in [
             Exit::Done,
+            Exit::TestFailed,
             Exit::Usage,
             Exit::Invalid,
             Exit::Connect,

@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 #[cfg(feature = "sql")]
 mod explain;
+mod format;
 mod generate;
 mod kafka;
 mod launch;
@@ -19,6 +20,11 @@ mod replay;
 #[cfg(feature = "sql")]
 mod run;
 mod schema;
+mod shown;
+#[cfg(feature = "sql")]
+mod tap;
+#[cfg(feature = "sql")]
+mod test;
 mod value;
 mod wordcount;
 
@@ -70,10 +76,14 @@ enum Verb {
     Generate(generate::Generate),
     Parse(parse::Parse),
     #[cfg(feature = "sql")]
+    Tap(tap::Tap),
+    #[cfg(feature = "sql")]
     Query(query::Query),
     #[cfg(feature = "sql")]
     Run(run::Run),
     Check(check::Check),
+    #[cfg(feature = "sql")]
+    Test(test::Test),
     #[cfg(feature = "sql")]
     Explain(explain::Explain),
     New(new::New),
@@ -91,10 +101,14 @@ impl Verb {
             Self::Generate(generate) => generate.run(output),
             Self::Parse(parse) => parse.run(output),
             #[cfg(feature = "sql")]
+            Self::Tap(tap) => tap.run(output),
+            #[cfg(feature = "sql")]
             Self::Query(query) => query.run(output),
             #[cfg(feature = "sql")]
             Self::Run(run) => run.run(output),
             Self::Check(check) => check.run(output),
+            #[cfg(feature = "sql")]
+            Self::Test(test) => test.run(output),
             #[cfg(feature = "sql")]
             Self::Explain(explain) => explain.run(output),
             Self::New(new) => new.run(output),

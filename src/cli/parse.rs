@@ -1,36 +1,29 @@
 //! `millstream parse`: log lines as a table or as JSON lines, to try a format out.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use clap::{Args, ValueEnum};
-use connectors::decode::registry::{self, FormatOptions};
-use connectors::decode::{DeclaredColumn, Decoded, Decoder, Reject, TimeSettings, TimeZone};
-use connectors::encode::{JsonEncoder, RawColumn};
+use arrow::array::AsArray;
+use clap::{ArgGroup, Args};
+use connectors::decode::{Decoder, registry};
 use connectors::file::{FileOptions, FileSource};
 use connectors::spelling;
 use engine::source::{Event, Intake, Source};
-use engine::{Batch, Error, Result};
+use engine::{Error, Result};
 
 use super::Exit;
+use super::format::Format;
 use super::launch::Output;
+use super::shown::{Report, Shape};
 
 const EXAMPLES: &str = "\
 Examples:
   millstream parse -f combined access.log
   millstream parse -f combined,syslog --only time,host,status mixed.log.gz
-  tail -f app.log | millstream parse -f logfmt --columns status:int,took:float --format json";
-
-/// The field of JSON lines that says why a line could not be decoded.
-const ERROR_COLUMN: &str = "_error";
-
-/// What errors call the place that is written to.
-const STDOUT: &str = "<standard output>";
+  tail -f app.log | millstream parse -f logfmt --columns status:int,took:float --output-format json";
 
 /// Bytes of lines that wait to be shown.
 const QUEUE_BYTES: usize = 16 << 20;
@@ -38,79 +31,41 @@ const QUEUE_BYTES: usize = 16 << 20;
 /// How long the reader is waited for at a time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The longest cell of a table, in characters: a few of them fit a line of a terminal.
-const CELL_CHARACTERS_MAX: usize = 60;
-
 /// Decode log lines and show their columns, to try a format out
 #[derive(Debug, Args)]
-#[command(after_help = after_help())]
+#[command(after_help = after_help(), group(ArgGroup::new("what").required(true).arg("formats")))]
 pub(super) struct Parse {
     /// Text file to read, plain, gzip or zstd; `-` is the standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// Format of the lines; of several, each line has the first that reads it
-    #[arg(
-        short = 'f',
-        long = "as",
-        value_name = "FORMAT",
-        required = true,
-        value_delimiter = ','
-    )]
-    formats: Vec<String>,
-    /// Columns to make, for formats without columns of their own; types: int, float, bool, string, bytes,
-    /// timestamp, timestamp:FORMAT
-    #[arg(long, value_name = "NAME:TYPE", value_delimiter = ',', value_parser = str::parse::<DeclaredColumn>)]
-    columns: Vec<DeclaredColumn>,
-    /// Pattern of the lines, for formats that have one
-    #[arg(long, value_name = "PATTERN")]
-    pattern: Option<String>,
-    /// Zone of times that do not say theirs, such as +02:00
-    #[arg(long, value_name = "ZONE", default_value = "UTC", allow_hyphen_values = true, value_parser = str::parse::<TimeZone>)]
-    zone: TimeZone,
+    #[command(flatten)]
+    format: Format,
     /// Columns to show, instead of all
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     only: Option<Vec<String>>,
     /// How to show the lines: json has a field `_error`, null for good lines
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = Shape::Table)]
-    format: Shape,
-}
-
-/// How decoded lines are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Shape {
-    /// Columns under their names; bad lines are named on the standard error
-    Table,
-    /// An object a line, bad lines too
-    Json,
-}
-
-/// Shows decoded lines and counts the bad ones.
-struct Report<W> {
-    writer: W,
+    #[arg(long = "output-format", visible_alias = "format", value_name = "HOW", value_enum, default_value_t = Shape::Table)]
     shape: Shape,
-    schema: SchemaRef,
-    encoder: JsonEncoder,
-    /// Whether bad lines are named on the standard error.
-    names_bad: bool,
-    /// The widths of a table's columns; empty before its head.
-    widths: Vec<usize>,
-    lines: u64,
-    bad: u64,
 }
 
 impl Parse {
     /// Reads, decodes and shows the lines.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
         let decoder = self.decoder()?;
-        let names_bad = self.format == Shape::Table && !output.quiet;
-        let mut report = Report::new(BufWriter::new(io::stdout()), self.format, &decoder.schema(), names_bad)?;
+        let names_bad = self.shape == Shape::Table && !output.quiet;
+        let mut report = Report::new(BufWriter::new(io::stdout()), self.shape, &decoder.schema(), names_bad)?;
         let mut source = FileSource::new(FileOptions::new(vec![self.file]))?;
         let state = source.open(None)?;
         let (intake, receiver) = Intake::new(QUEUE_BYTES);
         source.start(&state, intake)?;
         loop {
             match receiver.receive(PATIENCE).map(|(event, _)| event) {
-                Some(Event::Batch(batch)) => report.show(&*decoder, &batch)?,
+                Some(Event::Batch(batch)) => {
+                    let before = report.lines;
+                    let decoded = decoder.decode(batch.column(0).to_array().as_binary())?;
+                    let place = |row: usize| format!("line {}", before + row as u64 + 1);
+                    report.show(decoded, batch.rows(), place)?;
+                }
                 Some(Event::Failed(error)) => return Err(error),
                 Some(Event::Ended { .. }) => break,
                 Some(Event::Advanced { .. } | Event::Added { .. }) | None => {}
@@ -118,23 +73,14 @@ impl Parse {
         }
         source.stop();
         if report.bad > 0 && !output.quiet {
-            let formats = self.formats.join(" or ");
+            let formats = self.format.formats.join(" or ");
             eprintln!("millstream: {} of {} lines are not {formats}", report.bad, report.lines);
         }
         Ok(report.exit())
     }
 
     fn decoder(&self) -> Result<Arc<dyn Decoder>> {
-        let mut options = FormatOptions {
-            columns: self.columns.clone(),
-            pattern: self.pattern.clone(),
-            time: TimeSettings {
-                zone: self.zone,
-                reference_micros: None,
-            },
-            ..FormatOptions::default()
-        };
-        let all = registry::build(&self.formats, &options)?;
+        let all = self.decoder_of(None)?;
         let Some(only) = &self.only else { return Ok(all) };
         let schema = all.schema();
         let known: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -145,140 +91,13 @@ impl Parse {
                 spelling::hint(unknown, known.iter().copied())
             )));
         }
-        options.wanted = Some(only.clone());
-        registry::build(&self.formats, &options)
-    }
-}
-
-impl<W: Write> Report<W> {
-    fn new(writer: W, shape: Shape, schema: &Schema, names_bad: bool) -> Result<Self> {
-        if schema.index_of(ERROR_COLUMN).is_ok() {
-            let taken = format!("the column `{ERROR_COLUMN}` says why a line is bad: declare it by another name");
-            return Err(Error::Invalid(taken));
-        }
-        let error = Arc::new(Field::new(ERROR_COLUMN, DataType::Utf8, true));
-        let fields: Vec<_> = schema.fields().iter().cloned().chain([error]).collect();
-        let schema = Arc::new(Schema::new(fields));
-        Ok(Self {
-            encoder: JsonEncoder::objects(&schema),
-            writer,
-            shape,
-            schema,
-            names_bad,
-            widths: Vec::new(),
-            lines: 0,
-            bad: 0,
-        })
+        self.decoder_of(Some(only))
     }
 
-    fn show(&mut self, decoder: &dyn Decoder, batch: &Batch) -> Result<()> {
-        let lines = batch.column(0).to_array();
-        let decoded = decoder.decode(lines.as_binary())?;
-        if self.names_bad {
-            for reject in &decoded.rejects {
-                eprintln!(
-                    "millstream: line {}: {}",
-                    self.lines + reject.row as u64 + 1,
-                    reject.reason
-                );
-            }
-        }
-        self.lines += batch.rows() as u64;
-        self.bad += decoded.rejects.len() as u64;
-        let text = match self.shape {
-            Shape::Table => self.table(&decoded, batch.rows())?,
-            Shape::Json => self.objects(decoded, batch.rows())?,
-        };
-        let written = self.writer.write_all(&text).and_then(|()| self.writer.flush());
-        written.map_err(Error::io("write to", STDOUT))
+    fn decoder_of(&self, wanted: Option<&[String]>) -> Result<Arc<dyn Decoder>> {
+        let decoder = self.format.decoder(wanted)?;
+        Ok(decoder.expect("the command line requires a format"))
     }
-
-    fn objects(&mut self, decoded: Decoded, rows: usize) -> Result<Vec<u8>> {
-        let mut columns = decoded.columns;
-        columns.push(reasons(&decoded.rejects, rows));
-        let records = RecordBatch::try_new(self.schema.clone(), columns).map_err(Error::arrow("show lines"))?;
-        Ok(self.encoder.encode(&records)?.bytes().to_vec())
-    }
-
-    /// Returns the good rows as lines of a table, with its head before the first. A column is as wide as its widest cell up
-    /// to now: what is shown does not move.
-    fn table(&mut self, decoded: &Decoded, rows: usize) -> Result<Vec<u8>> {
-        let is_first = self.widths.is_empty();
-        let names = self.schema.fields().iter().map(|field| field.name().clone());
-        let mut columns: Vec<Vec<String>> = Vec::with_capacity(decoded.columns.len());
-        for (column, name) in decoded.columns.iter().zip(names) {
-            columns.push(std::iter::once(name).chain(cells(column)?).collect());
-        }
-        self.widths.resize(columns.len(), 0);
-        for (width, cells) in self.widths.iter_mut().zip(&columns) {
-            *width = cells.iter().map(|cell| cell.chars().count()).fold(*width, usize::max);
-        }
-        let mut text = String::new();
-        let mut bad = decoded.rejects.iter().map(|reject| reject.row + 1).peekable();
-        for row in usize::from(!is_first)..=rows {
-            if bad.next_if_eq(&row).is_some() {
-                continue;
-            }
-            for (cells, width) in columns.iter().zip(&self.widths) {
-                let _ = write!(text, "{:width$}  ", cells[row]);
-            }
-            text.truncate(text.trim_end_matches(' ').len());
-            text.push('\n');
-        }
-        Ok(text.into_bytes())
-    }
-
-    /// Returns how it went: in vain when there were lines and none was good.
-    fn exit(&self) -> Exit {
-        if self.lines > 0 && self.bad == self.lines {
-            Exit::Bad
-        } else {
-            Exit::Done
-        }
-    }
-}
-
-/// Returns a string a row: the reason of a reject.
-fn reasons(rejects: &[Reject], rows: usize) -> ArrayRef {
-    let mut reasons = vec![None; rows];
-    for reject in rejects {
-        reasons[reject.row] = Some(reject.reason.as_str());
-    }
-    Arc::new(StringArray::from(reasons))
-}
-
-/// Returns a column's cells: strings as they are, the rest as JSON writes it, null as nothing.
-fn cells(column: &ArrayRef) -> Result<Vec<String>> {
-    if let Some(raw) = RawColumn::new(column.as_ref()) {
-        return Ok((0..column.len())
-            .map(|row| cell(raw.get(row).unwrap_or_default()))
-            .collect());
-    }
-    let records = RecordBatch::try_from_iter_with_nullable([("cell", column.clone(), true)]);
-    let mut encoder = JsonEncoder::values();
-    let rows = encoder.encode(&records.map_err(Error::arrow("show a column"))?)?;
-    let text = |row| match column.is_valid(row) {
-        true => cell(rows.row(row)).trim_matches('"').to_owned(),
-        false => String::new(),
-    };
-    Ok((0..column.len()).map(text).collect())
-}
-
-/// Returns a cell's text, without what could move the cursor, and no longer than a table can show.
-fn cell(bytes: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(bytes);
-    let mut text = String::new();
-    for (count, character) in shown.chars().enumerate() {
-        if count == CELL_CHARACTERS_MAX {
-            text.push('…');
-            break;
-        }
-        match character.is_control() {
-            true => text.extend(character.escape_default()),
-            false => text.push(character),
-        }
-    }
-    text
 }
 
 /// Returns the formats and the examples, for the end of the help.
@@ -288,54 +107,4 @@ fn after_help() -> String {
         let _ = writeln!(help, "  {:<9} {}", entry.name, entry.summary);
     }
     format!("{help}\n{EXAMPLES}")
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::array::BinaryArray;
-
-    use super::*;
-
-    #[track_caller]
-    fn check(shape: Shape, batches: &[&[&str]], expected: &str) {
-        let options = FormatOptions {
-            columns: ["n:int", "word:string"]
-                .map(|text| text.parse().expect("a column"))
-                .into(),
-            wanted: Some(["n", "word"].map(str::to_owned).into()),
-            ..FormatOptions::default()
-        };
-        let decoder = registry::build(&["logfmt".to_owned()], &options).expect("a format");
-        let mut report = Report::new(Vec::new(), shape, &decoder.schema(), false).expect("a report");
-        for lines in batches {
-            let lines: ArrayRef = Arc::new(BinaryArray::from_iter_values(lines.iter()));
-            let records = RecordBatch::try_from_iter([("value", lines)]).expect("a column");
-            report.show(&*decoder, &Batch::new(records, None)).expect("rows");
-        }
-        assert_eq!(String::from_utf8(report.writer).expect("text"), expected);
-    }
-
-    #[test]
-    fn a_table_has_one_head_and_no_bad_rows() {
-        let first = ["n=1 word=\"a\\tb\"", "n=x", "word=long-word"];
-        let expected = "n  word\n1  a\\tb\n   long-word\n2\n123  z\n";
-        check(Shape::Table, &[&first, &["n=2"], &["n=123 word=z"]], expected);
-    }
-
-    #[test]
-    fn json_has_every_line_and_the_reason_of_bad_ones() {
-        let expected = concat!(
-            r#"{"n":1,"word":null,"_error":null}"#,
-            "\n",
-            r#"{"n":null,"word":null,"_error":"n: `x` is no int"}"#,
-            "\n"
-        );
-        check(Shape::Json, &[&["n=1", "word=w n=x"]], expected);
-    }
-
-    #[test]
-    fn long_cells_are_cut() {
-        assert_eq!(cell("é".repeat(61).as_bytes()), "é".repeat(60) + "…");
-        assert_eq!(cell(b"\x1b[2J"), "\\u{1b}[2J");
-    }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::form::{Bytes, Named, OneOrMore, Rate, Ratio, Text, choice};
 use super::place::At;
 use super::plan::PartitionBy;
-use super::setting::{Lines, Nameable, OneOf, OneOrNamed, Part, Setting};
+use super::setting::{AnyText, Nameable, OneOf, OneOrNamed, Part, Payloads, Setting};
 use super::table::{Kinded, NoKeys, kinds, table};
 use super::value::{Brokers, Delimiter, GroupPattern, Moment, Pattern, Topic, Zone};
 
@@ -31,7 +31,7 @@ table! {
         dead_letter: Part<DeadLetter>,
         /// When results are put out, what is kept over restarts, and what the job may use
         run: Part<Run>,
-        /// Input and expected output: read and checked, not run yet
+        /// Input and expected output, for `millstream test`; may also stand in a file beside the job, JOB.test.toml
         test: Part<Vec<At<Test>>>,
     }
 }
@@ -479,15 +479,42 @@ table! {
 }
 
 table! {
-    /// A test of the job: input rows, and the rows that are expected of them.
+    /// A test of the job: input rows, and the rows that are expected of them. What is not named is not compared: neither a
+    /// query, nor a column that no row of the query names.
     "[[test]]" struct Test {
         /// What is shown to be true
         name: At<Text>,
-        /// Payloads by source: a list of texts, or one text of a payload a line
-        input: At<Named<Lines>>,
-        /// The event time up to which all rows have come; beyond the last window by default
+        /// Payloads by source: a list of texts or records, or one text of a payload a line
+        input: At<Named<Payloads<TestRecord>>>,
+        /// How many records come at a time: after so many the watermark moves and results are put out; all by default
+        micro_batch_rows: Option<At<NonZeroUsize>>,
+        /// The watermark after all records, of an input that goes on; without it the input ends, and all windows close
         watermark: Option<At<Moment>>,
-        /// Rows by query, in any order; of `[query]` under the name `query`
-        expect: At<Named<Vec<At<Named<Value>>>>>,
+        /// Rows by query, in any order unless the query has one; of `[query]` under the name `query`
+        expect: Option<At<Named<Vec<At<Named<Value>>>>>>,
+        /// Dead letters in any order: topic, partition, offset, timestamp, key, headers, value, reason
+        dead_letter: Option<At<Vec<At<Named<Value>>>>>,
+        /// How many rows come too late
+        late: Option<At<u64>>,
+        /// How many payloads can't be decoded
+        bad: Option<At<u64>>,
+    }
+}
+
+table! {
+    /// A record as input of a test; of sources other than Kafka it has a value only.
+    "input" struct TestRecord {
+        /// The payload; without it the record is a tombstone
+        value: Option<At<AnyText>>,
+        /// The key
+        key: Option<At<AnyText>>,
+        /// The record's time
+        timestamp: Option<At<Moment>>,
+        /// The topic; the source's first by default
+        topic: Option<At<Topic>>,
+        /// The partition
+        partition: At<u64> = "0",
+        /// Headers
+        headers: Option<At<Named<AnyText>>>,
     }
 }

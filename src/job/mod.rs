@@ -26,6 +26,8 @@ mod table;
 pub mod template;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "sql")]
+pub mod trial;
 mod value;
 
 use std::path::Path;
@@ -39,11 +41,14 @@ pub use self::sql::{Analysis, SqlProblem};
 
 use self::error::Report;
 use self::file::JobTables;
-use self::node::TableNode;
+use self::node::{Node, TableNode};
 use self::place::{At, Texts};
 
 /// The largest job file: no person writes more, and every error costs a walk through it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The key of a job's tests.
+const TESTS: &str = "test";
 
 /// A job file, and what overrides it.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub struct JobFile<'a> {
     /// What the file is called in errors.
     name: String,
     text: String,
+    /// A file of tests beside it: what it is called, and its text.
+    tests: Option<(String, String)>,
     overrides: &'a Overrides,
 }
 
@@ -68,17 +75,29 @@ impl<'a> JobFile<'a> {
     /// # Errors
     /// When it can't be read, is larger than 1 MiB, or is not UTF-8.
     pub fn read(path: &Path, overrides: &'a Overrides) -> Result<Self, JobErrors> {
-        let cannot = |problem: String| JobErrors::unreadable(format!("cannot read {}: {problem}", path.display()));
-        let size = std::fs::metadata(path)
-            .map_err(|error| cannot(error.to_string()))?
-            .len();
-        if size > FILE_BYTES_MAX {
-            return Err(cannot(format!(
-                "it has {size} bytes, a job file at most {FILE_BYTES_MAX}"
-            )));
+        Ok(Self::from_text(path.display().to_string(), read(path)?, overrides))
+    }
+
+    /// Reads a job file and the tests that stand beside it, in `JOB.test.toml` for `JOB.toml`, if there are any.
+    ///
+    /// # Errors
+    /// When one of the files can't be read, is larger than 1 MiB, or is not UTF-8.
+    pub fn read_with_tests(path: &Path, overrides: &'a Overrides) -> Result<Self, JobErrors> {
+        let job = Self::read(path, overrides)?;
+        let beside = path.with_extension("test.toml");
+        Ok(match beside.exists() {
+            true => job.with_tests(beside.display().to_string(), read(&beside)?),
+            false => job,
+        })
+    }
+
+    /// Returns the job with tests of another text, that errors call `name`.
+    #[must_use]
+    pub fn with_tests(self, name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            tests: Some((name.into(), text.into())),
+            ..self
         }
-        let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
-        Ok(Self::from_text(path.display().to_string(), text, overrides))
     }
 
     /// Returns a job file of this text, that errors call `name`.
@@ -86,6 +105,7 @@ impl<'a> JobFile<'a> {
         Self {
             name: name.into(),
             text: text.into(),
+            tests: None,
             overrides,
         }
     }
@@ -99,6 +119,14 @@ impl<'a> JobFile<'a> {
         let mut report = Report::default();
         let start = texts.add_file(self.name.clone(), self.text.clone());
         let mut table = node::parse(&self.text, start, &mut report);
+        if let Some((name, text)) = &self.tests {
+            let start = texts.add_file(name.clone(), text.clone());
+            add_tests(
+                &mut table.value,
+                node::parse(text, start, &mut report).value,
+                &mut report,
+            );
+        }
         // What the rest means can't be told from half a text.
         if !report.is_empty() {
             return Err(report.into_errors(texts));
@@ -121,6 +149,43 @@ impl<'a> JobFile<'a> {
     fn stem(&self) -> String {
         let stem = Path::new(&self.name).file_stem().unwrap_or_default();
         stem.to_string_lossy().into_owned()
+    }
+}
+
+fn read(path: &Path) -> Result<String, JobErrors> {
+    let cannot = |problem: String| JobErrors::unreadable(format!("cannot read {}: {problem}", path.display()));
+    let size = std::fs::metadata(path)
+        .map_err(|error| cannot(error.to_string()))?
+        .len();
+    if size > FILE_BYTES_MAX {
+        return Err(cannot(format!(
+            "it has {size} bytes, a job file at most {FILE_BYTES_MAX}"
+        )));
+    }
+    std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))
+}
+
+/// Adds the tests of another file to those of the job.
+fn add_tests(job: &mut TableNode, other: TableNode, report: &mut Report) {
+    for entry in other.entries {
+        if entry.key.value != TESTS {
+            let message = format!(
+                "`{}` stands in the job file; here are its tests only, as [[test]]",
+                entry.key.value
+            );
+            report.error(entry.key.place, message);
+            continue;
+        }
+        let known = job.entries.iter_mut().find(|known| known.key.value == TESTS);
+        match known.map(|known| &mut known.value.value) {
+            None => job.entries.push(entry),
+            Some(Node::List(tests)) => match entry.value.value {
+                Node::List(more) => tests.extend(more),
+                // What is no list is told so where it is read.
+                _ => tests.push(entry.value),
+            },
+            Some(_) => {}
+        }
     }
 }
 

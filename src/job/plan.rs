@@ -9,6 +9,7 @@ use std::time::Duration;
 use connectors::console::Order;
 use connectors::generate::GenerateOptions;
 use connectors::kafka::config::Connection;
+use connectors::kafka::given::GivenRecord;
 use connectors::kafka::options::{DataLossPolicy, End, Start};
 use connectors::parquet::Compression;
 pub use connectors::parquet::{DatePart, PartitionBy};
@@ -333,13 +334,35 @@ pub struct RunPlan {
 pub struct TestPlan {
     /// What it shows.
     pub name: String,
-    /// Payloads, each with its source's name, in their order.
-    pub input: Vec<(String, Vec<String>)>,
-    /// The event time up to which all rows have come, in microseconds since 1970 UTC; beyond all windows if none.
+    /// Records in their order, by their source's name.
+    pub input: Vec<(String, Vec<TestRecordPlan>)>,
+    /// How many records come at a time; all at once if none.
+    pub micro_batch_rows: Option<NonZeroUsize>,
+    /// The watermark after all records, in microseconds since 1970 UTC; if none, the input ends.
     pub watermark_micros: Option<i64>,
-    /// Rows in any order, each with its query's name. Times are RFC 3339 texts; a column that is not there is null.
-    pub expect: Vec<(String, Vec<BTreeMap<String, Value>>)>,
+    /// Rows by their query's name; the order counts only if the query has one.
+    pub expect: Vec<(String, Vec<TestRow>)>,
+    /// Dead letters in any order.
+    pub dead_letters: Option<Vec<TestRow>>,
+    /// How many rows come too late.
+    pub late: Option<u64>,
+    /// How many payloads can't be decoded.
+    pub bad: Option<u64>,
     pub(super) place: Place,
+}
+
+/// A row that a test expects: values by column. Times are RFC 3339 texts; a column that only other rows have is null.
+pub type TestRow = BTreeMap<String, Value>;
+
+/// A record that a test gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestRecordPlan {
+    /// The topic, if it is not the source's first.
+    pub topic: Option<String>,
+    /// The partition.
+    pub partition: i32,
+    /// What is in it.
+    pub record: GivenRecord,
 }
 
 impl JobPlan {

@@ -83,34 +83,50 @@ impl<W: Form, T: Form> Form for OneOf<W, T> {
     }
 }
 
-/// Texts: a list, or the lines of one text.
+/// A text that may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lines(pub(super) Vec<String>);
+pub(super) struct AnyText(pub(super) String);
 
-impl Form for Lines {
+impl Form for AnyText {
     fn expected() -> String {
-        "a list of texts, or one text of several lines".to_owned()
+        "a text".to_owned()
     }
 
     fn read(node: &At<Node>, report: &mut Report) -> Option<Self> {
         match &node.value {
-            Node::Text(text) => Some(Self(text.lines().map(str::to_owned).collect())),
-            Node::List(items) => {
-                let text = |item: &At<Node>| match &item.value {
-                    Node::Text(text) => Some(text.clone()),
-                    other => {
-                        report.error(item.place, format!("expected a text, not {}", other.describe()));
-                        None
-                    }
-                };
-                all(items.iter().map(text)).map(Self)
-            }
+            Node::Text(text) => Some(Self(text.clone())),
             _ => mismatch(node, report),
         }
     }
 
     fn schema(_: &mut Definitions) -> Value {
-        json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+        json!({ "type": "string" })
+    }
+}
+
+/// Payloads: a list of texts and records `T`, or the lines of one text.
+#[derive(Clone, Debug)]
+pub(super) struct Payloads<T>(pub(super) Vec<At<OneOf<AnyText, T>>>);
+
+impl<T: Form> Form for Payloads<T> {
+    fn expected() -> String {
+        "a list of texts and records, or one text of several lines".to_owned()
+    }
+
+    fn read(node: &At<Node>, report: &mut Report) -> Option<Self> {
+        match &node.value {
+            Node::Text(text) => {
+                let line = |line: &str| At::new(OneOf::Word(AnyText(line.to_owned())), node.place);
+                Some(Self(text.lines().map(line).collect()))
+            }
+            Node::List(items) => all(items.iter().map(|item| At::read(item, report))).map(Self),
+            _ => mismatch(node, report),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        let record = OneOf::<AnyText, T>::schema(definitions);
+        json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": record }] })
     }
 }
 

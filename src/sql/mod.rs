@@ -19,6 +19,7 @@ mod function;
 mod lower;
 mod optimize;
 mod planned;
+mod reference;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use engine::operator::OutputMode;
 
 pub use self::error::SqlError;
 pub use self::planned::{Planned, Window};
+pub use self::reference::{Call, Reference};
 pub use self::user::Functions;
 
 use self::lower::Lowering;
@@ -88,11 +90,11 @@ pub fn plan_with(sql: &str, scope: &Scope, mode: OutputMode) -> Result<Planned, 
     planned(sql, scope, mode).map_err(|error| error.within(sql))
 }
 
-/// Returns the names in `FROM` that are no common tables of the query, each once.
+/// Returns what stands in `FROM` and is no common table of the query, each once.
 ///
 /// # Errors
 /// When the text is no query that can run.
-pub fn sources(sql: &str) -> Result<Vec<String>, SqlError> {
+pub fn sources(sql: &str) -> Result<Vec<Reference>, SqlError> {
     syntax::sources(sql).map_err(|error| error.within(sql))
 }
 

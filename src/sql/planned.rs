@@ -27,6 +27,8 @@ pub struct Planned {
     pub finish: Vec<Arc<dyn Operator>>,
     /// Without an aggregate: what happens to the whole result, as one batch, when the input has ended (`ORDER BY`, `LIMIT`).
     pub whole: Vec<Arc<dyn Operator>>,
+    /// Whether the rows of the result come in an order that the query asks for.
+    pub is_ordered: bool,
     /// The columns of the result.
     pub schema: SchemaRef,
     /// Whether the query is an `EXPLAIN`: only [`explain`](Self::explain) was asked for.

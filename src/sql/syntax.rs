@@ -14,6 +14,7 @@ use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
 use super::error::{Result, SqlError};
+use super::reference::{Reference, take_calls};
 use super::{Scope, View};
 
 /// How deep expressions and subqueries may nest: far beyond what people write, and far below what overflows a stack.
@@ -42,6 +43,7 @@ pub(super) struct Marks {
 /// Returns the one query in `sql`, with the views of `scope` that it reads as common tables.
 pub(super) fn parse(sql: &str, scope: &Scope) -> Result<Parsed> {
     let (mut statement, explain) = statement(sql)?;
+    take_calls(&mut statement)?;
     let marks = match &statement {
         Statement::Query(query) => Marks::of(query),
         other => return Err(SqlError::at(other.span(), NO_QUERY)),
@@ -104,16 +106,19 @@ fn common_table(name: &str, query: Box<Query>) -> Cte {
     }
 }
 
-/// Returns the names of the sources that the query in `sql` reads.
-pub(super) fn sources(sql: &str) -> Result<Vec<String>> {
-    let (statement, _) = statement(sql)?;
-    let mut names: Vec<String> = vec![];
+/// Returns what the query in `sql` reads.
+pub(super) fn sources(sql: &str) -> Result<Vec<Reference>> {
+    let (mut statement, _) = statement(sql)?;
+    let calls = take_calls(&mut statement)?;
+    let mut found: Vec<Reference> = vec![];
     for (name, _) in read(&statement) {
-        if !names.contains(&name) {
-            names.push(name);
+        if found.iter().all(|known| known.name != name) {
+            let call = calls.iter().find(|(call, _)| *call == name);
+            let call = call.map(|(_, call)| call.clone());
+            found.push(Reference { name, call });
         }
     }
-    Ok(names)
+    Ok(found)
 }
 
 /// Returns the one statement in `sql`, and whether it stood in an `EXPLAIN`.

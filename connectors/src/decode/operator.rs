@@ -111,6 +111,17 @@ impl DecodeRows {
         })
     }
 
+    /// Returns the columns of `input`, by their names there, that must be kept beside the decoded ones so that a query finds
+    /// those `wanted`.
+    pub fn kept(decoded: &Schema, input: &Schema, wanted: &[String]) -> Vec<String> {
+        let is_wanted = |name: &String| match decoded.index_of(name) {
+            Ok(_) => wanted.contains(&format!("_{name}")),
+            Err(_) => wanted.contains(name),
+        };
+        let names = input.fields().iter().map(|field| field.name().clone());
+        names.filter(|name| name != VALUE_COLUMN).filter(is_wanted).collect()
+    }
+
     fn payloads(&self, batch: &Batch) -> Result<BinaryArray> {
         let values = batch.column(self.value).to_array();
         match values.data_type() {

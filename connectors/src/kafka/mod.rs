@@ -6,6 +6,7 @@ mod columns;
 pub mod config;
 mod fellow;
 mod ffi;
+pub mod given;
 mod health;
 mod marks;
 pub mod mock;

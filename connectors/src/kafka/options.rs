@@ -29,6 +29,8 @@ pub struct SourceOptions {
     pub topic_pattern: Option<String>,
     /// The consumer group whose offsets show how far the job is. The source never joins it.
     pub group: String,
+    /// Whether the group learns how far the source is; one that only looks leaves no trace.
+    pub commits: bool,
     /// Where a first run starts.
     pub from: Start,
     /// Where the job ends; `None` reads on for ever.
@@ -57,6 +59,7 @@ impl SourceOptions {
             topics,
             topic_pattern: None,
             group: group.into(),
+            commits: true,
             from: Start::Earliest,
             to: None,
             columns: vec![KafkaColumn::Value],

@@ -15,6 +15,7 @@
 //! An epoch's files are written in the staging folder, closed and synced by `prepare`, and renamed to their final names
 //! by `commit`. No staged name ends in `.parquet`, so a reader of `DIR/**/*.parquet` sees committed rows only.
 
+pub mod bytes;
 mod compression;
 mod folder;
 mod hive;

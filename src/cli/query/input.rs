@@ -1,4 +1,4 @@
-//! What a name in `FROM` stands for: files of lines, decoded.
+//! What a name in `FROM` stands for: files of lines, decoded, or files of Parquet.
 
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use connectors::decode::{BadRows, DecodeRows, Decoder};
 use connectors::file::{FileOptions, FileSource, STDIN};
+use connectors::parquet::source::{ParquetSource, ParquetSourceOptions};
 use engine::operator::Operator;
 use engine::source::Source;
 use engine::{Error, Result};
@@ -66,6 +67,28 @@ pub(super) fn open_table(name: &str, threads: NonZeroUsize, decoder: Option<Arc<
         source: Box::new(source),
         operators,
         schema,
+    })
+}
+
+/// Returns whether a name stands for Parquet files.
+pub(super) fn is_parquet(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "parquet")
+}
+
+/// Returns the source of the Parquet files that `name` stands for: of their columns those wanted, or all.
+///
+/// # Errors
+/// When there is no such file, or it is no Parquet file.
+pub(super) fn open_parquet(name: &str, threads: NonZeroUsize, wanted: Option<&[String]>) -> Result<Opened> {
+    let mut options = ParquetSourceOptions::new(paths(name)?);
+    options.threads = threads.get().min(options.paths.len());
+    options.columns = wanted.map(<[String]>::to_vec);
+    let source = ParquetSource::new(options)?;
+    Ok(Opened {
+        name: name.to_owned(),
+        schema: source.schema(),
+        source: Box::new(source),
+        operators: vec![],
     })
 }
 

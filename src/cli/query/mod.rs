@@ -1,25 +1,33 @@
-//! `millstream query`: SQL over files, once.
+//! `millstream query`: SQL over files and topics, once.
 
 mod input;
 mod result;
+mod target;
+mod topic;
 
-use std::io::{BufWriter, IsTerminal};
+use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use connectors::decode::{DeclaredColumn, FormatOptions, TimeSettings, TimeZone, registry};
+use connectors::decode::registry;
+use engine::metrics::Metrics;
 use engine::operator::OutputMode;
 use engine::pipeline::{Job, Query as JobQuery, Settings};
-use engine::{Result, aggregate};
+use engine::{Error, Result, aggregate};
 
-use self::input::{Opened, open_table};
+use self::input::{Opened, open_parquet, open_table};
 use self::result::ResultSink;
+use self::target::Target;
+use self::topic::Topic;
 use super::Exit;
+use super::format::Format;
+use super::kafka::ConnectionArguments;
 use super::launch::{self, Launch, Output};
 use super::progress::Progress;
 use super::value;
-use crate::sql::{self, Planned};
+use crate::sql::{self, Planned, Reference};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +38,12 @@ Examples:
   millstream query -f combined \"SELECT tumble(time, '1 minute') AS minute, status, count(*) AS hits
                                 FROM 'access.log' WHERE status >= 400
                                 GROUP BY minute, status ORDER BY minute\"
-  millstream query -f json --columns level:string,took:float --format csv \\
+  millstream query -f json --columns level:string,took:float --output-format csv \\
                    \"SELECT level, avg(took) FROM 'app.log' GROUP BY level\"
+  millstream query \"SELECT status, count(*) FROM kafka('nginx', brokers => 'localhost:9092', format => 'combined',
+                                                       from => '1h') GROUP BY status\"
+  millstream query \"SELECT minute, hits FROM 'out/errors/**/*.parquet' ORDER BY minute\"
+  millstream query -f combined --output-format parquet -o slow.parquet \"SELECT * FROM 'access.log' WHERE bytes > 1000\"
   millstream query \"EXPLAIN SELECT upper(value) FROM 'app.log'\"";
 
 const FUNCTIONS: &str = "\
@@ -42,31 +54,24 @@ Functions, beside the usual ones of text, time and numbers:
 /// The longest line of names in the help: with its comma it fits a terminal of 80 columns.
 const LINE_CHARACTERS_MAX: usize = 76;
 
-/// Answer a query in SQL over files
+/// Answer a query in SQL over files and topics
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub(super) struct Query {
-    /// The query. The files that it reads stand in FROM, in single quotes: 'access.log', 'logs/*.log.gz', or '-', the standard
-    /// input
+    /// The query. What it reads stands in FROM: files in single quotes ('access.log', 'logs/*.log.gz', 'out/**/*.parquet', or
+    /// '-', the standard input), or a topic, kafka('nginx', ...). Without a format, a line or record is the column `value`
     #[arg(value_name = "SQL")]
     sql: String,
-    /// Format of the lines, as combined or json,logfmt: each line has the first that reads it. Without one, a line is the
-    /// column `value`
-    #[arg(short = 'f', long = "as", value_name = "FORMAT", value_delimiter = ',')]
-    formats: Vec<String>,
-    /// Columns to make, for formats without columns of their own; types: int, float, bool, string, bytes, timestamp,
-    /// timestamp:FORMAT
-    #[arg(long, value_name = "NAME:TYPE", value_delimiter = ',', requires = "formats", value_parser = str::parse::<DeclaredColumn>)]
-    columns: Vec<DeclaredColumn>,
-    /// Pattern of the lines, for formats that have one
-    #[arg(long, value_name = "PATTERN", requires = "formats")]
-    pattern: Option<String>,
-    /// Zone of times that do not say theirs, such as +02:00
-    #[arg(long, value_name = "ZONE", default_value = "UTC", allow_hyphen_values = true, value_parser = str::parse::<TimeZone>)]
-    zone: TimeZone,
-    /// How to show the rows
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = Shape::Table)]
-    format: Shape,
+    #[command(flatten)]
+    format: Format,
+    /// How to write the rows
+    #[arg(long = "output-format", visible_alias = "format", value_name = "HOW", value_enum, default_value_t = Shape::Table)]
+    shape: Shape,
+    /// File to write instead of the standard output; it appears when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    connection: ConnectionArguments,
     /// Worker threads [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = value::positive)]
     threads: Option<NonZeroUsize>,
@@ -81,6 +86,8 @@ enum Shape {
     Csv,
     /// An object a line
     Json,
+    /// A Parquet file
+    Parquet,
 }
 
 /// Returns the names of formats and functions, from their registries, and the examples.
@@ -110,37 +117,56 @@ impl Query {
     /// Runs the query.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
         let threads = launch::threads(self.threads);
-        let names = sql::sources(&self.sql)?;
-        let open = |name: &String| self.open(name, threads, None);
-        let opened = names.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let references = sql::sources(&self.sql)?;
+        let open = |reference: &Reference| self.open(reference, threads, None);
+        let opened = references.iter().map(open).collect::<Result<Vec<_>>>()?;
         let tables: Vec<_> = opened.iter().map(Opened::table).collect();
         let planned = sql::plan(&self.sql, &tables, OutputMode::Complete)?;
         if planned.explain_only {
-            return result::show_plan(&planned.explain());
+            super::print(planned.explain())?;
+            return Ok(Exit::Done);
         }
+        let mut target = self.target()?;
+        let (writer, metrics) = (target.writer()?, Arc::<Metrics>::default());
+        let progress = self.progress(output);
+        let is_silent = progress.is_none() && !output.quiet;
         let launch = Launch {
-            job: self.job(planned, threads)?,
+            job: self.job(planned, &references, threads, writer)?,
             settings: Settings::bounded(threads),
             checkpoint: None,
-            progress: self.progress(output),
+            progress,
             bounded: true,
-            metrics: Arc::default(),
+            metrics: Arc::clone(&metrics),
         };
-        launch.run()
+        let exit = launch.run()?;
+        if exit == Exit::Done {
+            target.publish()?;
+        }
+        let bad = metrics.rows_bad.get();
+        if is_silent && bad > 0 {
+            eprintln!(
+                "millstream: {bad} of {} rows could not be decoded and were left out",
+                metrics.rows_in.get()
+            );
+        }
+        Ok(exit)
     }
 
-    /// Opens the files again, for the columns that the query uses and no others.
-    fn job(&self, planned: Planned, threads: NonZeroUsize) -> Result<Job> {
-        let opened = self.open(&planned.table, threads, Some(planned.columns_used()))?;
+    /// Opens the source again, for the columns that the query uses and no others.
+    fn job(
+        &self,
+        planned: Planned,
+        references: &[Reference],
+        threads: NonZeroUsize,
+        writer: Box<dyn Write + Send>,
+    ) -> Result<Job> {
+        let reference = references.iter().find(|reference| reference.name == planned.table);
+        let reference = reference.expect("a query reads one of its references");
+        let opened = self.open(reference, threads, Some(&planned.columns_used()))?;
         let mut operators = opened.operators;
         operators.extend(planned.narrow(&opened.schema)?);
         operators.extend(planned.operators);
-        let sink = ResultSink::new(
-            BufWriter::new(std::io::stdout()),
-            self.format,
-            planned.schema,
-            planned.whole,
-        )?;
+        let sink = ResultSink::new(writer, self.shape, planned.schema, planned.whole)?;
         let query = JobQuery {
             operators,
             aggregate: planned.aggregate,
@@ -151,21 +177,27 @@ impl Query {
         Ok(Job::new(opened.source, query))
     }
 
-    fn open(&self, name: &str, threads: NonZeroUsize, wanted: Option<Vec<String>>) -> Result<Opened> {
-        if self.formats.is_empty() {
-            return open_table(name, threads, None);
+    fn open(&self, reference: &Reference, threads: NonZeroUsize, wanted: Option<&[String]>) -> Result<Opened> {
+        match &reference.call {
+            Some(call) if call.function == topic::FUNCTION => {
+                let topic = Topic::new(reference, call, &self.connection, &self.format)?;
+                topic.open(&self.connection, threads, wanted)
+            }
+            Some(call) => Err(Error::Invalid(format!(
+                "there is no function `{}` to read from: write kafka('topic', ...), or a file in single quotes",
+                call.function
+            ))),
+            None if input::is_parquet(&reference.name) => open_parquet(&reference.name, threads, wanted),
+            None => open_table(&reference.name, threads, self.format.decoder(wanted)?),
         }
-        let options = FormatOptions {
-            columns: self.columns.clone(),
-            pattern: self.pattern.clone(),
-            time: TimeSettings {
-                zone: self.zone,
-                ..TimeSettings::default()
-            },
-            wanted,
-            ..FormatOptions::default()
-        };
-        open_table(name, threads, Some(registry::build(&self.formats, &options)?))
+    }
+
+    fn target(&self) -> Result<Target> {
+        if self.shape == Shape::Parquet && self.out.is_none() && std::io::stdout().is_terminal() {
+            let text = "a Parquet file is nothing for a terminal: give --out FILE, or send the output elsewhere";
+            return Err(Error::Invalid(text.to_owned()));
+        }
+        Ok(Target::new(self.out.clone()))
     }
 
     /// Rows on a terminal are progress enough.

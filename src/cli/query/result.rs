@@ -1,4 +1,4 @@
-//! The rows of a query on the standard output: a table, CSV or JSON lines.
+//! The rows of a query as they are written: a table, CSV, JSON lines or a Parquet file.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use arrow::util::display::FormatOptions;
 use arrow::util::pretty::pretty_format_batches_with_options;
 use connectors::decode::Dialect;
 use connectors::encode::{DelimitedEncoder, JsonEncoder};
+use connectors::parquet::bytes::ParquetBytes;
 use engine::metrics::Metrics;
 use engine::operator::Operator;
 use engine::sink::{Barrier, Guarantee, Recovery, Sink, Token};
 use engine::{Batch, Epoch, Error, Result};
 
-use super::super::Exit;
 use super::Shape;
 
 /// What errors call the place that is written to.
-const STDOUT: &str = "<standard output>";
+const OUTPUT: &str = "<the query's output>";
 
 /// The rows that a table shows: a table's widths need all of its rows in memory, and more than these no one reads.
 const TABLE_ROWS_MAX: usize = 1000;
@@ -39,6 +39,7 @@ enum Form {
     Table { rows: Vec<RecordBatch>, total: usize },
     Csv(DelimitedEncoder),
     Json(JsonEncoder),
+    Parquet(Box<ParquetBytes>),
 }
 
 impl<W: Write> ResultSink<W> {
@@ -57,6 +58,7 @@ impl<W: Write> ResultSink<W> {
                 Form::Csv(encoder)
             }
             Shape::Json => Form::Json(JsonEncoder::objects(&schema)),
+            Shape::Parquet => Form::Parquet(Box::new(ParquetBytes::new(&schema)?)),
         };
         Ok(Self {
             writer,
@@ -77,6 +79,10 @@ impl<W: Write> ResultSink<W> {
             }
             Form::Csv(encoder) => encoder.encode(&records)?,
             Form::Json(encoder) => encoder.encode(&records)?,
+            Form::Parquet(encoder) => {
+                let bytes = encoder.encode(&records)?;
+                return self.writer.write_all(&bytes).map_err(output_error());
+            }
         };
         self.writer.write_all(rows.bytes()).map_err(output_error())
     }
@@ -110,26 +116,21 @@ impl<W: Write> ResultSink<W> {
             let table = pretty_format_batches_with_options(&rows, &options).map_err(Error::arrow("show a table"))?;
             writeln!(self.writer, "{table}").map_err(output_error())?;
             if *total > TABLE_ROWS_MAX {
-                let more = format!("the first {TABLE_ROWS_MAX} of {total} rows; --format csv shows all");
+                let more = format!("the first {TABLE_ROWS_MAX} of {total} rows; --output-format csv shows all");
                 writeln!(self.writer, "{more}").map_err(output_error())?;
             }
             *total = 0;
+        }
+        if let Form::Parquet(encoder) = &mut self.form {
+            let bytes = encoder.finish()?;
+            self.writer.write_all(&bytes).map_err(output_error())?;
         }
         self.writer.flush().map_err(output_error())
     }
 }
 
-/// Writes a plan to the standard output.
-///
-/// # Errors
-/// When it takes nothing.
-pub(super) fn show_plan(text: &str) -> Result<Exit> {
-    io::stdout().write_all(text.as_bytes()).map_err(output_error())?;
-    Ok(Exit::Done)
-}
-
 fn output_error() -> impl FnOnce(io::Error) -> Error {
-    Error::io("write to", STDOUT)
+    Error::io("write to", OUTPUT)
 }
 
 /// The names of the columns, for a table without rows.
@@ -164,7 +165,7 @@ fn printable_column(column: &ArrayRef) -> ArrayRef {
 
 impl<W: Write + Send> Sink for ResultSink<W> {
     fn describe(&self) -> String {
-        "the standard output".to_owned()
+        "the query's output".to_owned()
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -273,7 +274,7 @@ mod tests {
         sink.finish().expect("memory");
         let text = String::from_utf8(sink.writer).expect("text");
         assert_eq!(text.lines().count(), TABLE_ROWS_MAX + 5);
-        assert!(text.ends_with("the first 1000 of 1001 rows; --format csv shows all\n"));
+        assert!(text.ends_with("the first 1000 of 1001 rows; --output-format csv shows all\n"));
     }
 
     #[test]

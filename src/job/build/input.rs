@@ -17,6 +17,7 @@ use engine::operator::Operator;
 use engine::source::Source;
 use engine::{Error, Result};
 
+use super::Ends;
 use crate::job::plan::BadRows as BadRowsPlan;
 use crate::job::plan::{
     ColumnPlan, ColumnType as ColumnTypePlan, FormatPlan, JobPlan, KafkaSourcePlan, SourceKind, SourcePlan, Topics,
@@ -33,8 +34,6 @@ pub(super) struct Input {
     pub(super) operators: Vec<Arc<dyn Operator>>,
     /// The columns that the queries see.
     pub(super) schema: SchemaRef,
-    /// The topics that are read; those of a pattern are asked of the brokers.
-    pub(super) topics: Vec<String>,
 }
 
 /// Returns a source as queries see it: with every column that it can have.
@@ -101,7 +100,13 @@ impl SourceColumns {
 
 impl Input {
     /// Returns the source and its decoder for the columns `wanted`.
-    pub(super) fn new(source: &SourcePlan, wanted: &[String], job: &JobPlan, threads: NonZeroUsize) -> Result<Self> {
+    pub(super) fn new(
+        source: &SourcePlan,
+        wanted: &[String],
+        job: &JobPlan,
+        threads: NonZeroUsize,
+        ends: &mut dyn Ends,
+    ) -> Result<Self> {
         if let Some(mut options) = parquet_files(source)? {
             options.columns = Some(wanted.to_vec());
             options.batch_rows_max = job.run.batch_rows.get();
@@ -111,7 +116,6 @@ impl Input {
                 schema: source.schema(),
                 source: Box::new(source),
                 operators: vec![],
-                topics: vec![],
             });
         }
         let kept = kept(source, wanted)?;
@@ -126,12 +130,10 @@ impl Input {
         let schema = operators
             .last()
             .map_or_else(|| columns.schema(), |operator| operator.schema());
-        let (source, topics) = open(source, columns, job, threads)?;
         Ok(Self {
-            source,
+            source: ends.source(source, &columns.0)?,
             operators,
             schema,
-            topics,
         })
     }
 }
@@ -141,14 +143,8 @@ fn kept(source: &SourcePlan, wanted: &[String]) -> Result<Vec<String>> {
     let Some(decoder) = decoder(source, None)? else {
         return Ok(wanted.to_vec());
     };
-    let decoded = decoder.schema();
-    let is_wanted = |name: &String| match decoded.index_of(name) {
-        Ok(_) => wanted.contains(&format!("_{name}")),
-        Err(_) => wanted.contains(name),
-    };
     let columns = SourceColumns::of(source, KafkaColumn::ALL).schema();
-    let names = columns.fields().iter().map(|field| field.name().clone());
-    Ok(names.filter(|name| name != VALUE).filter(is_wanted).collect())
+    Ok(DecodeRows::kept(&decoder.schema(), &columns, wanted))
 }
 
 /// Returns the operator that decodes, unless payloads are taken as they are.
@@ -171,7 +167,7 @@ fn decoding(
 }
 
 /// Returns the decoder of the source's formats; `None` for payloads as they are.
-fn decoder(source: &SourcePlan, wanted: Option<&[String]>) -> Result<Option<Arc<dyn Decoder>>> {
+pub(super) fn decoder(source: &SourcePlan, wanted: Option<&[String]>) -> Result<Option<Arc<dyn Decoder>>> {
     if matches!(source.formats[..], [FormatPlan::Raw]) {
         return Ok(None);
     }
@@ -233,17 +229,17 @@ fn declared(column: &ColumnPlan) -> Result<DeclaredColumn> {
     })
 }
 
-/// Returns the source, and the topics that it reads.
-fn open(
+/// Returns the source, and the topics that it reads: those of a pattern are asked of the brokers.
+pub(super) fn open(
     plan: &SourcePlan,
-    columns: SourceColumns,
+    columns: &[KafkaColumn],
     job: &JobPlan,
     threads: NonZeroUsize,
 ) -> Result<(Box<dyn Source>, Vec<String>)> {
     match &plan.kind {
         SourceKind::Kafka(kafka) => {
             let mut options = kafka_options(kafka)?;
-            options.columns = columns.0;
+            options.columns = columns.to_vec();
             options.batch_rows_max = job.run.batch_rows.get();
             let source = KafkaSource::new(options)?;
             let topics = source.topics()?;
@@ -259,7 +255,8 @@ fn open(
     }
 }
 
-fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
+/// Returns how a source reads its topics; secrets are read.
+pub(super) fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
     let (topics, pattern) = match &kafka.topics {
         Topics::Names(names) => (names.clone(), None),
         Topics::Pattern(pattern) => (vec![], Some(pattern.clone())),
@@ -275,7 +272,7 @@ fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
 }
 
 /// Returns the files that the paths name; wildcards stand for what matches, in the order of the names.
-fn matching(paths: &[String]) -> Result<Vec<PathBuf>> {
+pub(super) fn matching(paths: &[String]) -> Result<Vec<PathBuf>> {
     let mut found = vec![];
     for path in paths {
         match wildcard::is_pattern(path) {

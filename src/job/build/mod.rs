@@ -8,20 +8,26 @@
 mod analysis;
 mod input;
 mod output;
+pub mod probe;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use connectors::decode::Decoder;
+use connectors::kafka::options::KafkaColumn;
 use engine::operator::OutputMode;
 use engine::pipeline::{EventTime, Job, Query, Settings};
+use engine::sink::Sink;
+use engine::source::Source;
 use engine::{Error, Result};
 
 pub use self::analysis::SqlAnalysis;
 use self::input::Input;
-use self::output::Outputs;
-use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
+use self::output::Outside;
+use super::plan::{JobPlan, Mode, QueryPlan, SinkPlan, SourcePlan};
 use crate::job::JobErrors;
 use crate::sql::{self, Functions, Planned, Scope};
 
@@ -66,14 +72,35 @@ pub fn build(plan: &JobPlan) -> Result<Built, BuildError> {
 pub fn build_with(plan: &JobPlan, functions: &Functions) -> Result<Built, BuildError> {
     let threads = plan.run.threads.or_else(|| std::thread::available_parallelism().ok());
     let threads = threads.unwrap_or(NonZeroUsize::MIN);
+    build_between(plan, &mut Outside::new(plan, threads), threads, functions)
+}
+
+/// What a job stands between: the outside world, or the memory of a test.
+pub(in crate::job) trait Ends {
+    /// Returns the source that hands over records with these columns.
+    fn source(&mut self, plan: &SourcePlan, columns: &[KafkaColumn]) -> Result<Box<dyn Source>>;
+
+    /// Returns the sink of a query's result. All sinks are made after the source.
+    fn sink(&mut self, query: &QueryPlan, sink: &SinkPlan, planned: &Planned) -> Result<Box<dyn Sink>>;
+
+    /// Returns the sink of dead letters.
+    fn dead_letters(&mut self, sink: &SinkPlan) -> Result<Box<dyn Sink>>;
+}
+
+/// Returns the pipeline of a job between these ends.
+pub(in crate::job) fn build_between(
+    plan: &JobPlan,
+    ends: &mut dyn Ends,
+    threads: NonZeroUsize,
+    functions: &Functions,
+) -> Result<Built, BuildError> {
     let (source, queries) = planned(plan, functions)?;
-    let input = Input::new(source, &wanted(source, &queries), plan, threads)?;
-    let mut outputs = Outputs::new(plan, source, input.topics.clone());
-    let dead_letters = plan.dead_letter.as_ref().map(|sink| outputs.dead_letters(sink));
+    let input = Input::new(source, &wanted(source, &queries), plan, threads, ends)?;
+    let dead_letters = plan.dead_letter.as_ref().map(|sink| ends.dead_letters(sink));
     let dead_letters = dead_letters.transpose()?;
     let mut built = vec![];
     for (query, planned) in written(plan).zip(queries) {
-        built.push(build_query(query, planned, &input, &mut outputs)?);
+        built.push(build_query(query, planned, &input, ends)?);
     }
     let job = Job {
         source: input.source,
@@ -116,6 +143,14 @@ pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
 
 fn indented(planned: &Planned) -> String {
     planned.explain().lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Returns the decoder of a source's payloads, with every column that it can make; `None` for payloads as they are.
+///
+/// # Errors
+/// When a format lacks what it needs.
+pub fn source_decoder(source: &SourcePlan) -> Result<Option<Arc<dyn Decoder>>> {
+    input::decoder(source, None)
 }
 
 /// Returns the plan of every query that has a sink, and the source that they read.
@@ -161,13 +196,12 @@ fn wanted(source: &SourcePlan, queries: &[Planned]) -> Vec<String> {
     used.chain(time).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut Outputs<'_>) -> Result<Query> {
+fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, ends: &mut dyn Ends) -> Result<Query> {
     let Some(sink) = &plan.sink else {
         return Err(Error::Invalid(format!("query {}: expected a sink", plan.name)));
     };
-    let mode = OutputMode::from(plan.mode);
-    let sink = outputs.sink(sink, &planned, mode)?;
-    let query = planned.into_query(&input.schema, mode, sink);
+    let sink = ends.sink(plan, sink, &planned)?;
+    let query = planned.into_query(&input.schema, plan.mode.into(), sink);
     let query = query.map_err(|error| Error::Invalid(format!("query {}: {error}", plan.name)))?;
     Ok(Query {
         name: plan.name.clone(),

@@ -1,28 +1,33 @@
-//! The sinks of a job.
+//! The source and the sinks of a job in the outside world.
 
 use std::io::{BufWriter, IsTerminal};
+use std::num::NonZeroUsize;
 
 use arrow::datatypes::SchemaRef;
 use connectors::console::{ConsoleOptions, ConsoleSink};
 use connectors::decode::dead_letter_schema;
 use connectors::file::sink::{self, FileSink, FileSinkOptions};
+use connectors::kafka::options::KafkaColumn;
 use connectors::kafka::sink::{self as kafka, FellowOptions, KafkaSink, SinkOptions, ValueFormat};
 use connectors::parquet::{Layout, ParquetOptions, ParquetSink};
-use engine::operator::OutputMode;
 use engine::sink::Sink;
+use engine::source::Source;
 use engine::{Error, Result};
 
+use super::{Ends, input};
 use crate::job::plan::{
-    Delivery, JobPlan, KafkaSinkPlan, ParquetPlan, RowFormat, SinkPlan, SourceKind, SourcePlan, TextFormat, ValuePlan,
+    Delivery, JobPlan, KafkaSinkPlan, KafkaSourcePlan, Mode, ParquetPlan, QueryPlan, RowFormat, SinkPlan, SourceKind,
+    SourcePlan, TextFormat, ValuePlan,
 };
 use crate::sql::Planned;
 
-/// Makes the sinks of one job. The exactly-once topics of a job share one transaction: the first sink leads it.
-pub(super) struct Outputs<'a> {
+/// Makes the source and the sinks of one job. The exactly-once topics of a job share one transaction: the first sink leads
+/// it.
+pub(super) struct Outside<'a> {
     job: &'a JobPlan,
-    source: &'a SourcePlan,
-    /// The topics that are read.
-    topics: Vec<String>,
+    threads: NonZeroUsize,
+    /// What is read, once it is known: cluster, group and topics.
+    input: Option<(KafkaSourcePlan, Vec<String>)>,
     leader: Option<Leader>,
 }
 
@@ -32,32 +37,40 @@ struct Leader {
     fellows: kafka::Fellows,
 }
 
-impl<'a> Outputs<'a> {
-    pub(super) fn new(job: &'a JobPlan, source: &'a SourcePlan, topics: Vec<String>) -> Self {
-        Self {
-            job,
-            source,
-            topics,
-            leader: None,
+impl Ends for Outside<'_> {
+    fn source(&mut self, plan: &SourcePlan, columns: &[KafkaColumn]) -> Result<Box<dyn Source>> {
+        let (source, topics) = input::open(plan, columns, self.job, self.threads)?;
+        if let SourceKind::Kafka(kafka) = &plan.kind {
+            self.input = Some((kafka.clone(), topics));
         }
+        Ok(source)
     }
 
-    /// Returns the sink of dead letters.
-    pub(super) fn dead_letters(&mut self, plan: &SinkPlan) -> Result<Box<dyn Sink>> {
-        self.open(plan, dead_letter_schema(), Layout::Append)
-    }
-
-    /// Returns the sink of a query's result.
-    pub(super) fn sink(&mut self, plan: &SinkPlan, query: &Planned, mode: OutputMode) -> Result<Box<dyn Sink>> {
-        let layout = match (mode, &query.aggregate) {
-            (OutputMode::Complete, Some(_)) => Layout::Table,
-            (OutputMode::Update, Some(_)) => Layout::Changes,
-            (OutputMode::Append, Some(_)) => Layout::Rows,
+    fn sink(&mut self, query: &QueryPlan, sink: &SinkPlan, planned: &Planned) -> Result<Box<dyn Sink>> {
+        let layout = match (query.mode, &planned.aggregate) {
+            (Mode::Complete, Some(_)) => Layout::Table,
+            (Mode::Update, Some(_)) => Layout::Changes,
+            (Mode::Append, Some(_)) => Layout::Rows,
             // Input rows are named after their offsets, unless they are spread over folders.
-            (_, None) if is_partitioned(plan) => Layout::Rows,
+            (_, None) if is_partitioned(sink) => Layout::Rows,
             (_, None) => Layout::Append,
         };
-        self.open(plan, query.schema.clone(), layout)
+        self.open(sink, planned.schema.clone(), layout)
+    }
+
+    fn dead_letters(&mut self, sink: &SinkPlan) -> Result<Box<dyn Sink>> {
+        self.open(sink, dead_letter_schema(), Layout::Append)
+    }
+}
+
+impl<'a> Outside<'a> {
+    pub(super) fn new(job: &'a JobPlan, threads: NonZeroUsize) -> Self {
+        Self {
+            job,
+            threads,
+            input: None,
+            leader: None,
+        }
     }
 
     fn open(&mut self, plan: &SinkPlan, schema: SchemaRef, layout: Layout) -> Result<Box<dyn Sink>> {
@@ -132,16 +145,16 @@ impl<'a> Outputs<'a> {
     }
 
     fn group(&self) -> String {
-        match &self.source.kind {
-            SourceKind::Kafka(kafka) => kafka.group.clone(),
-            _ => format!("millstream-{}", self.job.name),
+        match &self.input {
+            Some((kafka, _)) => kafka.group.clone(),
+            None => format!("millstream-{}", self.job.name),
         }
     }
 
     /// Returns the topics whose positions are part of a transaction on `brokers`: none if the source is elsewhere.
     fn source_topics(&self, brokers: &str) -> Vec<String> {
-        match &self.source.kind {
-            SourceKind::Kafka(kafka) if kafka.connection.brokers == brokers => self.topics.clone(),
+        match &self.input {
+            Some((kafka, topics)) if kafka.connection.brokers == brokers => topics.clone(),
             _ => vec![],
         }
     }

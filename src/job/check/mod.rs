@@ -47,7 +47,7 @@ pub(super) fn plan(tables: &JobTables, file_stem: &str, texts: Texts, report: &m
     );
     checker.check_loops(&sources, &queries);
     let run = checker.run(tables, &queries, dead_letter.as_ref());
-    let tests = checker.tests(tables);
+    let tests = checker.tests(tables, &sources);
     JobPlan {
         name: name.to_owned(),
         sources,

@@ -543,7 +543,7 @@ fn a_test_names_sources_and_queries_that_there_are() {
             "{SOURCE}{QUERY}{SINK}[[test]]\nname = \"t\"\ninput.log = [\"a\", 1]\ninput.lgs = []\nexpect.counts = []\nwatermark = \"noon\"\n"
         ),
         r#"
-job.toml:11:19: expected a text, not the number 1
+job.toml:11:19: expected a text, or a table { value, key, timestamp, topic, partition, headers }, not the number 1
    |
 11 | input.log = ["a", 1]
    |                   ^
@@ -552,6 +552,50 @@ job.toml:14:13: expected a time such as 2026-01-31T12:00:00Z, not `noon`
    |
 14 | watermark = "noon"
    |             ^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn a_test_can_fail_and_gives_what_its_source_can_have() {
+    let file = "[source.logs]\nkind = \"file\"\npaths = \"a.log\"\n";
+    check(
+        &format!(
+            "{file}{QUERY}{SINK}[[test]]\nname = \"t\"\ninput.logs = [{{ value = \"a\", key = \"k\" }}]\n[[test]]\nname = \"u\"\ninput = {{}}\nwatermark = 2026-01-01T00:00:00Z\ndead_letter = []\n"
+        ),
+        r#"
+job.toml:8:1: the test expects nothing, so it could not fail
+  |
+8 | [[test]]
+  | ^^^^^^^^
+  = write expect.QUERY = [...], dead_letter = [...], late = ..., bad = ... or watermark = ...
+
+job.toml:10:15: only records of Kafka have more than a value: write the line as a text
+   |
+10 | input.logs = [{ value = "a", key = "k" }]
+   |               ^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+job.toml:14:13: there is no watermark: the source has no event time
+   |
+14 | watermark = 2026-01-01T00:00:00Z
+   |             ^^^^^^^^^^^^^^^^^^^^
+   = write time = { column = "...", lateness = "..." } in the source
+
+job.toml:15:15: the job has no [dead_letter], so bad records go nowhere
+   |
+15 | dead_letter = []
+   |               ^^
+"#,
+    );
+    check(
+        &format!(
+            "{SOURCE}{QUERY}{SINK}[[test]]\nname = \"t\"\nbad = 0\ninput.logs = [{{ value = \"a\", partition = 1000 }}]\n"
+        ),
+        r#"
+job.toml:12:42: expected a partition below 1000, not 1000
+   |
+12 | input.logs = [{ value = "a", partition = 1000 }]
+   |                                          ^^^^
 "#,
     );
 }

@@ -89,6 +89,7 @@ fn the_issues_example_is_understood_as_it_is_meant() {
     assert_eq!((test.input[0].0.as_str(), test.input[0].1.len()), ("logs", 4));
     assert_eq!(test.watermark_micros, Some(1_795_501_890_000_000));
     assert_eq!(test.expect[0].1[0]["minute"], "2026-11-24T06:30:00Z");
+    assert_eq!(test.micro_batch_rows, None);
     assert!(!plan.is_bounded());
 }
 
@@ -157,7 +158,7 @@ fn several_queries_have_their_sinks_by_name_or_inside() {
 
 #[test]
 fn a_query_that_later_ones_read_needs_no_sink() {
-    let queries = "[query.a]\nsql = \"SELECT 1\"\n[query.b]\nsql = \"SELECT 1\"\n[sink.b]\nkind = \"console\"\n";
+    let queries = "[query.a]\nsql = \"SELECT 1\"\n[query.b]\nsql = \"SELECT 1 FROM a\"\n[sink.b]\nkind = \"console\"\n";
     assert!(plan(&format!("{SOURCE}{queries}")).queries[0].sink.is_none());
 }
 

@@ -190,7 +190,7 @@ job.toml:1:9: the schema file can't be read
 fn statements_that_read_what_is_broken_are_left_out_and_others_are_not() {
     let text = format!(
         "{SOURCE}[source.bad]\nkind = \"file\"\n[query.a]\nsql = 'SELECT x FROM bad'\n\
-         [query.b]\nsql = 'SELECT x FROM a'\n[query.c]\nsql = 'SELECT x FROM logs'\nsink.kind = 'console'\n"
+         [query.b]\nsql = 'SELECT x FROM a'\nsink.kind = 'console'\n[query.c]\nsql = 'SELECT x FROM logs'\nsink.kind = 'console'\n"
     );
     check_sql(
         &text,
@@ -201,9 +201,9 @@ job.toml:5:1: missing `paths` in [source.bad]
   | ^^^^^^^^^^^^
   = paths: Paths, with `*`, `?`, `[...]` and `**` if they stand for many; `-` is the standard input
 
-job.toml:12:15: there is no column `x` in `logs`
+job.toml:13:15: there is no column `x` in `logs`
    |
-12 | sql = 'SELECT x FROM logs'
+13 | sql = 'SELECT x FROM logs'
    |               ^
 "#,
     );

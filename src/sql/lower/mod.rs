@@ -131,6 +131,7 @@ impl<'a> Lowering<'a> {
             window: self.window,
             finish: self.finish,
             whole: self.whole,
+            is_ordered: is_ordered(plan),
             schema: self.schema,
             explain_only,
         })
@@ -385,6 +386,18 @@ impl<'a> Lowering<'a> {
                 "{what} needs the whole result, and the input never ends: use mode complete with GROUP BY, or an input that ends"
             ))),
         }
+    }
+}
+
+/// Returns whether what comes last of all that can give rows an order does.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(projection) => is_ordered(&projection.input),
+        LogicalPlan::Filter(filter) => is_ordered(&filter.input),
+        LogicalPlan::Limit(limit) => is_ordered(&limit.input),
+        LogicalPlan::SubqueryAlias(alias) => is_ordered(&alias.input),
+        _ => false,
     }
 }
 
