@@ -23,7 +23,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use engine::operator::OutputMode;
 
 pub use self::error::SqlError;
@@ -43,6 +43,9 @@ pub struct Table {
     pub event_time: Option<String>,
     /// Whether the input ends.
     pub bounded: bool,
+    /// A column that no statement sees, and that stays with each row up to where late ones are found: see
+    /// [`RECORD_COLUMN`](engine::operator::late::RECORD_COLUMN), its name.
+    pub record: Option<FieldRef>,
 }
 
 /// Plans a query over one of `tables`, to be put out in `mode`.

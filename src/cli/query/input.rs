@@ -36,6 +36,7 @@ impl Opened {
             schema: self.schema.clone(),
             event_time: None,
             bounded: true,
+            record: None,
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 
 use arrow::datatypes::SchemaRef;
+use engine::operator::late::RECORD_COLUMN;
 
 use super::input;
-use crate::job::plan::{LateRows, QueryPlan, RowFormat, SinkPlan, SourcePlan, ValuePlan};
+use crate::job::plan::{LateRows, Mode, QueryPlan, RowFormat, SinkPlan, SourcePlan, ValuePlan};
 use crate::job::{Analysis, SqlProblem};
-use crate::sql::{self, SqlError, Table};
+use crate::sql::{self, Planned, SqlError, Table};
 
 /// Knows the formats and plans the statements.
 #[derive(Debug, Default)]
@@ -36,20 +37,50 @@ impl Analysis for SqlAnalysis {
                 schema: schema.clone(),
                 event_time: None,
                 bounded: false,
+                record: None,
             })
         };
         let tables: Vec<_> = tables.iter().map(table).collect();
-        let planned = sql::plan(&query.sql, &tables, query.mode.into());
-        planned.map(|planned| planned.schema).map_err(|error| problem(&error))
+        planned(query, &tables).map(|planned| planned.schema)
     }
+}
+
+/// Plans a query over one of `tables`; with the records of its rows, if late ones are to be dead letters.
+///
+/// # Errors
+/// When the statement is wrong, or none of its rows can be late.
+pub(super) fn planned(query: &QueryPlan, tables: &[Table]) -> Result<Planned, SqlProblem> {
+    let keeps_late = query.late == LateRows::DeadLetter;
+    let table = |table: &Table| Table {
+        record: table.record.clone().filter(|_| keeps_late),
+        ..table.clone()
+    };
+    let tables: Vec<_> = tables.iter().map(table).collect();
+    let planned = sql::plan(&query.sql, &tables, query.mode.into()).map_err(|error| problem(&error))?;
+    match late_refusal(query, &planned).filter(|_| keeps_late) {
+        Some(reason) => Err(SqlProblem {
+            message: format!("late = \"dead_letter\": {reason}"),
+            at: None,
+        }),
+        None => Ok(planned),
+    }
+}
+
+/// Returns why no late row of a query can be a dead letter.
+fn late_refusal(query: &QueryPlan, planned: &Planned) -> Option<&'static str> {
+    let aggregate = planned.aggregate.as_ref();
+    if !aggregate.is_some_and(|aggregate| aggregate.is_windowed()) {
+        return Some("no row of this query is late, since it has no windows of the event time");
+    }
+    if query.mode == Mode::Complete {
+        return Some("no row is late in mode complete, which keeps every window");
+    }
+    let has_record = planned.input.field_with_name(RECORD_COLUMN).is_ok();
+    (!has_record).then_some("it is a record as it came, and Parquet files have none: write late = \"drop\"")
 }
 
 /// Returns what of a query the job file can say and nothing can run, with what to write instead.
 fn refusal(query: &QueryPlan) -> Option<String> {
-    if query.late == LateRows::DeadLetter {
-        let text = "late = \"dead_letter\" can't be run yet: write late = \"drop\", and late rows are counted";
-        return Some(text.to_owned());
-    }
     match &query.sink {
         None => Some("a query needs a sink: no query can read the result of another yet".to_owned()),
         Some(SinkPlan::Kafka(sink)) if sink.value == ValuePlan::Row(RowFormat::Csv) => {

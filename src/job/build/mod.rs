@@ -12,18 +12,20 @@ mod output;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use engine::operator::OutputMode;
+use connectors::decode::LateLetters;
+use engine::operator::{Operator, OutputMode};
 use engine::pipeline::{EventTime, Job, Query, Settings};
 use engine::{Error, Result};
 
 pub use self::analysis::SqlAnalysis;
 use self::input::Input;
 use self::output::Outputs;
-use super::plan::{JobPlan, Mode, QueryPlan, SourcePlan};
+use super::plan::{JobPlan, LateRows, Mode, QueryPlan, SourcePlan};
 use crate::job::JobErrors;
-use crate::sql::{self, Planned};
+use crate::sql::Planned;
 
 /// How long a partition without rows holds windows back, unless the job says otherwise: for ever.
 const IDLE: Duration = Duration::MAX;
@@ -118,9 +120,8 @@ pub(super) fn planned(plan: &JobPlan) -> Result<(&SourcePlan, Vec<Planned>), Bui
     let tables = plan.sources.iter().map(input::table).collect::<Result<Vec<_>>>()?;
     let mut queries = vec![];
     for query in &plan.queries {
-        let planned = sql::plan(&query.sql, &tables, query.mode.into());
-        let planned = planned.map_err(|error| plan.sql_error(query, &analysis::problem(&error)))?;
-        queries.push(planned);
+        let planned = analysis::planned(query, &tables);
+        queries.push(planned.map_err(|problem| plan.sql_error(query, &problem))?);
     }
     let names: BTreeSet<_> = queries.iter().map(|planned| planned.table.as_str()).collect();
     let [name] = names.into_iter().collect::<Vec<_>>()[..] else {
@@ -160,6 +161,7 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, outputs: &mut 
         aggregate: planned.aggregate,
         finish: planned.finish,
         mode,
+        late: (plan.late == LateRows::DeadLetter).then(|| Arc::new(LateLetters::new(&plan.name)) as Arc<dyn Operator>),
         sink,
     })
 }
