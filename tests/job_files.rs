@@ -229,12 +229,30 @@ fn check_refuses_late_rows_as_dead_letters_where_no_row_is_late() {
         "there is no [dead_letter] for them to go to",
     ] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
-    }}
+    }
+}
 
 #[test]
-fn check_refuses_what_no_run_can_do() {
-    let scratch = Scratch::new("refused-value");
-    millstream(&scratch, "new sessions --out sessions.toml").expect_code(0);
-    let ended = millstream(&scratch, "check sessions.toml --set sink.value=csv").expect_code(3);
-    assert!(ended.stderr.contains("write value = \"json\""), "{}", ended.stderr);
+fn check_reads_the_schema_of_avro_values() {
+    let scratch = Scratch::new("avro");
+    let schema = r#"{"type": "record", "name": "R", "fields": [{"name": "line", "type": "long"}]}"#;
+    fs::write(scratch.join("line.avsc"), schema).expect("the scratch folder can be written");
+    let job = JOB.replace(
+        "topic = \"copies\"",
+        "topic = \"copies\"\nvalue = { avro = \"line.avsc\" }",
+    );
+    fs::write(scratch.join("job.toml"), &job).expect("the scratch folder can be written");
+    let expected =
+        "the topic `copies`: the column `line` is Utf8, which the field's type in the Avro schema does not take";
+    let ended = millstream(&scratch, "check job.toml").expect_code(3);
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    fs::write(scratch.join("line.avsc"), schema.replace("long", "string")).expect("the scratch folder can be written");
+    millstream(&scratch, "check job.toml").expect_code(0);
+    fs::remove_file(scratch.join("line.avsc")).expect("it is there");
+    let ended = millstream(&scratch, "check job.toml").expect_code(3);
+    assert!(
+        ended.stderr.contains("cannot read line.avsc: No such file"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -4,6 +4,7 @@
 //! that can't be decoded never touches its neighbours: its row is null in every column, and it is named as a [`Reject`].
 
 pub mod access_log;
+pub mod avro;
 pub mod column;
 pub mod dead_letter;
 pub mod delimited;
@@ -23,6 +24,7 @@ mod testing;
 mod text;
 pub mod time;
 
+pub use avro::{AvroDecoder, AvroFormat, AvroSchema, Framing};
 pub use column::{ColumnBuilder, ColumnType, DeclaredColumn, Rows, decode_rows};
 pub use dead_letter::dead_letter_schema;
 pub use delimited::{DelimitedDecoder, Dialect};

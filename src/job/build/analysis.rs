@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use connectors::encode::AvroEncoder;
+use connectors::kafka::sink::ValueFormat;
+use engine::Error;
 use engine::operator::late::RECORD_COLUMN;
 
-use super::input;
-use crate::job::plan::{LateRows, Mode, QueryPlan, RowFormat, SinkPlan, SourcePlan, ValuePlan};
+use super::{input, output};
+use crate::job::plan::{LateRows, Mode, QueryPlan, SinkPlan, SourcePlan};
 use crate::job::{Analysis, SqlProblem};
 use crate::sql::{self, Planned, SqlError, Table};
 
@@ -41,7 +44,25 @@ impl Analysis for SqlAnalysis {
             })
         };
         let tables: Vec<_> = tables.iter().map(table).collect();
-        planned(query, &tables).map(|planned| planned.schema)
+        let planned = planned(query, &tables)?;
+        check_values(query, &planned.schema).map_err(|error| SqlProblem {
+            message: error.to_string(),
+            at: None,
+        })?;
+        Ok(planned.schema)
+    }
+}
+
+/// Checks that the rows of a query can be values of its topic.
+fn check_values(query: &QueryPlan, schema: &Schema) -> Result<(), Error> {
+    let Some(SinkPlan::Kafka(sink)) = &query.sink else {
+        return Ok(());
+    };
+    let in_topic = |error| Error::Invalid(format!("the topic `{}`: {error}", sink.topic));
+    match output::value_format(&sink.value).map_err(in_topic)? {
+        ValueFormat::Avro(format) => AvroEncoder::new(format, schema).map(drop).map_err(in_topic),
+        // What is wrong about the column of a value is shown where it stands in the job file.
+        ValueFormat::Json | ValueFormat::Delimited(_) | ValueFormat::Column(_) => Ok(()),
     }
 }
 
@@ -83,9 +104,6 @@ fn late_refusal(query: &QueryPlan, planned: &Planned) -> Option<&'static str> {
 fn refusal(query: &QueryPlan) -> Option<String> {
     match &query.sink {
         None => Some("a query needs a sink: no query can read the result of another yet".to_owned()),
-        Some(SinkPlan::Kafka(sink)) if sink.value == ValuePlan::Row(RowFormat::Csv) => {
-            Some("value = \"csv\" can't be written to Kafka yet: write value = \"json\", or name one column".to_owned())
-        }
         Some(_) => None,
     }
 }

@@ -224,6 +224,7 @@ fn format_decoder(format: &FormatPlan, source: &SourcePlan, wanted: Option<&[Str
             options.delimiter = Some(*delimiter);
             options.header = *header;
         }
+        FormatPlan::Avro(avro) => options.avro = Some(avro.load()?),
         _ => {}
     }
     (entry.build)(&options)
