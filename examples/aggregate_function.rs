@@ -96,6 +96,7 @@ fn main() -> Result<()> {
         schema: decode.schema(),
         event_time: None,
         bounded: true,
+        record: None,
     };
     let scope = Scope {
         tables: vec![table],

@@ -74,6 +74,7 @@ fn main() -> Result<()> {
         schema: decode.schema(),
         event_time: None,
         bounded: true,
+        record: None,
     };
     let planned = plan(QUERY, &[table], OutputMode::Complete)?;
     let sink = ConsoleSink::new(Box::new(std::io::stdout()), ConsoleOptions::new(false));

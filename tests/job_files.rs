@@ -213,14 +213,50 @@ fn explain_shows_the_operators_of_every_query() {
 }
 
 #[test]
-fn check_refuses_what_no_run_can_do() {
+fn check_refuses_late_rows_as_dead_letters_where_no_row_is_late() {
     let scratch = Scratch::new("refused");
     millstream(&scratch, "new errors_a_minute --out job.toml").expect_code(0);
-    let ended = millstream(&scratch, "check job.toml --set query.late=dead_letter").expect_code(3);
-    assert!(ended.stderr.contains("write late = \"drop\""), "{}", ended.stderr);
-    millstream(&scratch, "new sessions --out sessions.toml").expect_code(0);
-    let ended = millstream(&scratch, "check sessions.toml --set sink.value=csv").expect_code(3);
-    assert!(ended.stderr.contains("write value = \"json\""), "{}", ended.stderr);
+    millstream(&scratch, "check job.toml --set query.late=dead_letter").expect_code(0);
+    let complete = "check job.toml --set query.late=dead_letter --set query.mode=complete";
+    let ended = millstream(&scratch, complete).expect_code(3);
+    assert!(
+        ended.stderr.contains("no row is late in mode complete"),
+        "{}",
+        ended.stderr
+    );
+    millstream(&scratch, "new word_count --out words.toml").expect_code(0);
+    let ended = millstream(&scratch, "check words.toml --set query.late=dead_letter").expect_code(3);
+    for part in [
+        "no windows of the event time",
+        "there is no [dead_letter] for them to go to",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn check_reads_the_schema_of_avro_values() {
+    let scratch = Scratch::new("avro");
+    let schema = r#"{"type": "record", "name": "R", "fields": [{"name": "line", "type": "long"}]}"#;
+    fs::write(scratch.join("line.avsc"), schema).expect("the scratch folder can be written");
+    let job = JOB.replace(
+        "topic = \"copies\"",
+        "topic = \"copies\"\nvalue = { avro = \"line.avsc\" }",
+    );
+    fs::write(scratch.join("job.toml"), &job).expect("the scratch folder can be written");
+    let expected =
+        "the topic `copies`: the column `line` is Utf8, which the field's type in the Avro schema does not take";
+    let ended = millstream(&scratch, "check job.toml").expect_code(3);
+    assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    fs::write(scratch.join("line.avsc"), schema.replace("long", "string")).expect("the scratch folder can be written");
+    millstream(&scratch, "check job.toml").expect_code(0);
+    fs::remove_file(scratch.join("line.avsc")).expect("it is there");
+    let ended = millstream(&scratch, "check job.toml").expect_code(3);
+    assert!(
+        ended.stderr.contains("cannot read line.avsc: No such file"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[cfg(feature = "sql")]

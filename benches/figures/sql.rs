@@ -86,6 +86,7 @@ fn planned(sql: &str, name: &str, schema: SchemaRef) -> Planned {
         schema,
         event_time: None,
         bounded: true,
+        record: None,
     };
     plan(sql, &[table], OutputMode::Complete).expect("a query that runs")
 }
@@ -154,6 +155,7 @@ fn count_planned(batches: &[RecordBatch], rounds: u64) -> u64 {
     let metrics = Metrics::default();
     let context = AbsorbContext {
         closed_micros: None,
+        keeps_late: false,
         metrics: &metrics,
     };
     let mut partials = [aggregate.partial()];

@@ -66,6 +66,7 @@ impl State {
         let batch = Batch::new(records.expect("the schema's column"), None);
         let context = AbsorbContext {
             closed_micros: None,
+            keeps_late: false,
             metrics: &Metrics::default(),
         };
         partials[0].absorb(&batch, context).expect("counts in range");

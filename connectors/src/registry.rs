@@ -17,7 +17,7 @@ pub const ENTRIES: &[Entry] = &[
         name: "kafka",
         reads: "topics by name or pattern, from any offset or time, bounded or for ever; value, key, headers, topic, \
                 partition, offset, timestamp as columns",
-        writes: "a topic, exactly once (one transaction an epoch) or at least once; JSON or one raw column",
+        writes: "a topic, exactly once (one transaction an epoch) or at least once; JSON, CSV, TSV, Avro or one raw column",
     },
     Entry {
         name: "parquet",

@@ -148,7 +148,7 @@ kinds! {
         Regex(Regex) = "regex",
         /// A grok pattern: its names are the columns
         Grok(GrokPattern) = "grok",
-        /// Avro, with the writer's schema in a file
+        /// Avro records, with the writer's schema in a file; of `kind = "kafka"` only
         Avro(Avro) = "avro",
         /// Parquet files; of `kind = "file"` only
         Parquet(NoKeys) = "parquet",
@@ -186,8 +186,22 @@ table! {
 table! {
     /// Avro.
     "format" struct Avro {
-        /// File of the Avro schema, JSON
+        /// File of the writer's schema, JSON
         schema: At<Text>,
+        /// What stands before the record: none, or confluent for Confluent's header of 5 bytes
+        framing: At<AvroFraming> = "none",
+        /// The number of the schema in Confluent's header: a record of another one is bad; any is taken by default
+        schema_id: Option<At<u64>>,
+    }
+}
+
+choice! {
+    /// What stands before an Avro record.
+    pub(super) enum AvroFraming {
+        /// Nothing
+        None = "none",
+        /// Confluent's header: a zero byte, and the number of the schema in a registry
+        Confluent = "confluent",
     }
 }
 
@@ -349,7 +363,7 @@ table! {
         topic: At<Topic>,
         /// The columns that make the key; records have none by default
         key: Option<At<Vec<At<Text>>>>,
-        /// What the value holds: json, csv, or { column = "NAME" } for the bytes of one column
+        /// What the value holds: json, csv, tsv, { column = "NAME" } for the bytes of one column, or { avro = "FILE" }
         value: At<ValueForm> = "json",
         /// exactly_once (transactions), or at_least_once (sooner visible)
         delivery: At<Delivery> = "exactly_once",
@@ -387,17 +401,25 @@ choice! {
         Json = "json",
         /// Comma-separated values
         Csv = "csv",
+        /// Tab-separated values
+        Tsv = "tsv",
     }
 }
 
-/// `value` of a Kafka sink: a format of the whole row, or one column.
-pub(super) type ValueForm = OneOf<RowFormat, ValueColumn>;
+/// `value` of a Kafka sink: a format of the whole row by its name, or a table.
+pub(super) type ValueForm = OneOf<RowFormat, ValueTable>;
 
 table! {
-    /// The bytes of one column.
-    "value" struct ValueColumn {
-        /// The column; null makes a tombstone
-        column: At<Text>,
+    /// The bytes of one column, or the whole row as Avro.
+    "value" struct ValueTable {
+        /// The column whose bytes are the value; null makes a tombstone
+        column: Option<At<Text>>,
+        /// File of the Avro schema of the value, JSON: each field takes the column of its name
+        avro: Option<At<Text>>,
+        /// What stands before the Avro record: none, or confluent for Confluent's header of 5 bytes
+        framing: At<AvroFraming> = "none",
+        /// The number of the schema that Confluent's header has
+        schema_id: Option<At<u64>>,
     }
 }
 

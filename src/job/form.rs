@@ -298,10 +298,10 @@ pub(super) trait Choice: Copy + fmt::Debug + 'static {
 
 /// Declares an enum whose values are words of the job file.
 macro_rules! choice {
-    ($(#[doc = $doc:literal])+ pub enum $name:ident { $($(#[doc = $value_doc:literal])+ $value:ident = $word:literal,)+ }) => {
+    ($(#[doc = $doc:literal])+ $vis:vis enum $name:ident { $($(#[doc = $value_doc:literal])+ $value:ident = $word:literal,)+ }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[doc = $value_doc])+ $value,)+ }
+        $vis enum $name { $($(#[doc = $value_doc])+ $value,)+ }
 
         impl std::fmt::Display for $name {
             /// Writes the word of the job file.

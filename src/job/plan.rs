@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::console::Order;
+use connectors::decode::{AvroFormat, Framing};
 use connectors::generate::GenerateOptions;
 use connectors::kafka::config::Connection;
 use connectors::kafka::given::GivenRecord;
@@ -162,10 +164,19 @@ pub enum FormatPlan {
         /// Named patterns of the user's own.
         patterns: BTreeMap<String, String>,
     },
-    /// Avro; the path of the writer's schema.
-    Avro(PathBuf),
+    /// Avro, by the writer's schema.
+    Avro(AvroPlan),
     /// Parquet files.
     Parquet,
+}
+
+/// Payloads of Avro.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AvroPlan {
+    /// The file of the schema.
+    pub schema: PathBuf,
+    /// What stands before a record.
+    pub framing: Framing,
 }
 
 /// A declared column.
@@ -308,6 +319,8 @@ pub struct KafkaSinkPlan {
 pub enum ValuePlan {
     /// The whole row.
     Row(RowFormat),
+    /// The whole row, as Avro.
+    Avro(AvroPlan),
     /// The bytes of a column.
     Column(String),
 }
@@ -411,6 +424,23 @@ impl ConnectionPlan {
             connection.set(name, value.resolve(name)?)?;
         }
         Ok(connection)
+    }
+}
+
+impl AvroPlan {
+    /// Returns the format, with the schema that the file holds now.
+    ///
+    /// # Errors
+    /// When the file can't be read, or holds no schema of a record.
+    pub fn load(&self) -> Result<AvroFormat> {
+        let path = &self.schema;
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let schema = text.parse();
+        let schema = schema.map_err(|error| Error::Invalid(format!("{}: {error}", path.display())))?;
+        Ok(AvroFormat {
+            schema: Arc::new(schema),
+            framing: self.framing,
+        })
     }
 }
 

@@ -25,7 +25,7 @@ mod syntax;
 mod tests;
 mod user;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use engine::operator::OutputMode;
 
 pub use self::error::SqlError;
@@ -47,6 +47,9 @@ pub struct Table {
     pub event_time: Option<String>,
     /// Whether the input ends.
     pub bounded: bool,
+    /// A column that no statement sees, and that stays with each row up to where late ones are found: see
+    /// [`RECORD_COLUMN`](engine::operator::late::RECORD_COLUMN), its name.
+    pub record: Option<FieldRef>,
 }
 
 /// A query whose result others may read by its name, as if it stood there in parentheses.

@@ -136,32 +136,29 @@ fn more_garbage_than_is_tolerated_ends_the_job_with_its_own_exit_code() {
         .expect_code(0);
 }
 
-#[test]
-fn late_rows_are_counted_to_the_row_and_left_out() {
-    let (broker, scratch) = (Broker::shared(), Scratch::new("late"));
+/// Runs a count of the hits of each minute, live, over lines of which three are late, and expects what comes of those that are
+/// not. Returns the topic, and that of the dead letters.
+fn run_with_late_rows(scratch: &Scratch, late: &str) -> (String, String) {
+    let broker = Broker::shared();
     let (topic, dead_letters) = (broker.new_topic("late", 1), broker.new_topic("bad", 1));
-    let line = |time: &&str| {
-        NewRecord::of(format!(
-            r#"h - - [24/Nov/2026:{time} +0000] "GET /a HTTP/1.1" 404 5 "-" "-""#
-        ))
-    };
     let job = ARCHIVE
         .replace(
             "format = ",
             "time = { column = \"time\", lateness = \"30s\" }\nformat = ",
         )
+        .replace("[query]\n", &format!("[query]\nlate = \"{late}\"\n"))
         .replace(
             "SELECT host, status, bytes,\n       partition, offset\nFROM logs",
             "SELECT tumble(time, '1 minute') AS minute, count(*) AS hits FROM logs GROUP BY minute",
         );
     let write = |times: &[&str], end: i64, running: &mut Running| {
-        broker.produce(&topic, 0, times.iter().map(line));
+        broker.produce(&topic, 0, times.iter().map(|time| NewRecord::of(line_at(time))));
         running.wait_until(PATIENCE, "the lines are taken in", |_| {
             (broker.committed(&topic, &topic)[0].offset == Some(end)).then_some(())
         });
     };
     let hurry = ["--set", "run.trigger=10ms", "--set", "run.checkpoint_interval=20ms"];
-    let mut running = prepare(&scratch, &job, &topic, &dead_letters).args(hurry).start();
+    let mut running = prepare(scratch, &job, &topic, &dead_letters).args(hurry).start();
     write(&["06:00:10", "06:00:05", "06:10:00"], 3, &mut running);
     write(
         &["06:00:59", "06:20:00", "06:05:00", "06:00:00", "06:30:00"],
@@ -179,6 +176,52 @@ fn late_rows_are_counted_to_the_row_and_left_out() {
     assert_eq!(
         duckdb::query(scratch.path(), found),
         expected.map(|row| row.map(str::to_owned))
+    );
+    (topic, dead_letters)
+}
+
+fn line_at(time: &str) -> String {
+    format!(r#"h - - [24/Nov/2026:{time} +0000] "GET /a HTTP/1.1" 404 5 "-" "-""#)
+}
+
+#[test]
+fn late_rows_are_counted_to_the_row_and_left_out() {
+    let scratch = Scratch::new("late");
+    let (_, dead_letters) = run_with_late_rows(&scratch, "drop");
+    assert_eq!(Broker::shared().consume(&dead_letters, Isolation::ReadCommitted), []);
+}
+
+#[test]
+fn late_rows_are_dead_letters_row_for_row_if_the_query_says_so() {
+    let scratch = Scratch::new("late-letters");
+    let (topic, dead_letters) = run_with_late_rows(&scratch, "dead_letter");
+    let letters = Broker::shared().consume(&dead_letters, Isolation::ReadCommitted);
+    let letters: Vec<serde_json::Value> = letters
+        .iter()
+        .map(|letter| serde_json::from_slice(letter.value.as_ref().expect("no tombstone")).expect("JSON"))
+        .collect();
+    let found: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            assert_eq!(
+                (&letter["topic"], &letter["partition"]),
+                (&topic.as_str().into(), &0.into())
+            );
+            assert_eq!(letter["reason"], "late for the query `query`");
+            assert!(letter["timestamp"].is_string(), "{letter}");
+            (
+                letter["offset"].as_i64().expect("an offset"),
+                letter["value"].as_str().expect("a value").to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (3, line_at("06:00:59")),
+            (5, line_at("06:05:00")),
+            (6, line_at("06:00:00"))
+        ]
     );
 }
 

@@ -6,9 +6,13 @@
 //! case       a job, its input, and the SQL of both sides; how it runs and is read back
 //! answers    the cases
 //! bad_rows   garbage, late rows, and jobs that are refused
+//! garbage    some garbage in each format
+//! values     what the values of records may hold
 //! ```
 
 mod answers;
 mod bad_rows;
 mod case;
+mod garbage;
 mod logs;
+mod values;

@@ -10,8 +10,11 @@ use engine::{Batch, Error, Result};
 
 use super::Reject;
 
-/// The columns of a batch that a dead letter keeps, if the batch has them.
+/// The columns of a batch that a dead letter keeps beside the payload, if the batch has them; the first of its columns.
 const ENVELOPE: [&str; 6] = ["topic", "partition", "offset", "timestamp", "key", "headers"];
+
+/// The columns of a dead letter that are its record's: all but the reason.
+pub(super) const RECORD_FIELDS: usize = ENVELOPE.len() + 1;
 
 /// Returns the columns of dead letters.
 ///
@@ -23,7 +26,7 @@ const ENVELOPE: [&str; 6] = ["topic", "partition", "offset", "timestamp", "key",
 /// | timestamp | Timestamp(µs, UTC) | |
 /// | key | Binary | |
 /// | headers | List of Struct: key Utf8, value Binary | |
-/// | value | Binary | the payload; never null |
+/// | value | Binary | the payload; null for a tombstone, which may be late |
 /// | reason | Utf8 | never null |
 pub fn dead_letter_schema() -> SchemaRef {
     let header = Fields::from(vec![
@@ -42,7 +45,7 @@ pub fn dead_letter_schema() -> SchemaRef {
         ),
         Field::new("key", DataType::Binary, true),
         Field::new("headers", DataType::List(Arc::new(header)), true),
-        Field::new("value", DataType::Binary, false),
+        Field::new("value", DataType::Binary, true),
         Field::new("reason", DataType::Utf8, false),
     ]))
 }
@@ -55,10 +58,9 @@ pub(super) fn dead_letters(batch: &Batch, values: &BinaryArray, rejects: &[Rejec
     let schema = dead_letter_schema();
     // A batch has fewer rows than Arrow's 32-bit offsets count.
     let rows = UInt32Array::from_iter_values(rejects.iter().map(|reject| reject.row as u32));
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for (name, field) in ENVELOPE.iter().zip(schema.fields()) {
-        columns.push(envelope(batch, name, field.data_type(), &rows)?);
-    }
+    let envelope = &schema.fields()[..ENVELOPE.len()];
+    let columns = envelope.iter().map(|field| record_column(batch, field, Some(&rows)));
+    let mut columns = columns.collect::<Result<Vec<_>>>()?;
     columns.push(gather(values, &rows)?);
     columns.push(Arc::new(StringArray::from_iter_values(
         rejects.iter().map(|reject| &reject.reason),
@@ -66,18 +68,23 @@ pub(super) fn dead_letters(batch: &Batch, values: &BinaryArray, rejects: &[Rejec
     RecordBatch::try_new(schema, columns).map_err(Error::arrow("build dead letters"))
 }
 
-fn envelope(batch: &Batch, name: &str, data_type: &DataType, rows: &UInt32Array) -> Result<ArrayRef> {
-    if let Ok(index) = batch.schema().index_of(name) {
-        let gathered = gather(&batch.column(index).to_array(), rows)?;
-        return cast(&gathered, data_type).map_err(Error::arrow("build dead letters"));
+/// Returns a column of the records that a batch was made of, for `rows` of it or for all: the batch's own, or what its origin
+/// says, or nulls.
+///
+/// # Errors
+/// When the batch's column has a type that a dead letter can't hold.
+pub(super) fn record_column(batch: &Batch, field: &Field, rows: Option<&UInt32Array>) -> Result<ArrayRef> {
+    let count = rows.map_or(batch.rows(), Array::len);
+    if let Ok(index) = batch.schema().index_of(field.name()) {
+        let column = batch.column(index).to_array();
+        let column = rows.map_or(Ok(Arc::clone(&column)), |rows| gather(&column, rows))?;
+        return cast(&column, field.data_type()).map_err(Error::arrow("build dead letters"));
     }
     let origin = batch.origin().map(|origin| &origin.partition);
-    Ok(match (name, origin) {
-        ("topic", Some(partition)) => Arc::new(StringArray::from_iter_values(
-            (0..rows.len()).map(|_| &partition.stream),
-        )),
-        ("partition", Some(partition)) => Arc::new(Int32Array::from_value(partition.index, rows.len())),
-        _ => new_null_array(data_type, rows.len()),
+    Ok(match (field.name().as_str(), origin) {
+        ("topic", Some(partition)) => Arc::new(StringArray::from_iter_values((0..count).map(|_| &partition.stream))),
+        ("partition", Some(partition)) => Arc::new(Int32Array::from_value(partition.index, count)),
+        _ => new_null_array(field.data_type(), count),
     })
 }
 

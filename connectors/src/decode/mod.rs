@@ -4,11 +4,13 @@
 //! that can't be decoded never touches its neighbours: its row is null in every column, and it is named as a [`Reject`].
 
 pub mod access_log;
+pub mod avro;
 pub mod column;
 pub mod dead_letter;
 pub mod delimited;
 pub mod grok;
 pub mod json;
+pub mod late;
 pub mod layout;
 pub mod lines;
 pub mod list;
@@ -22,11 +24,13 @@ mod testing;
 mod text;
 pub mod time;
 
+pub use avro::{AvroDecoder, AvroFormat, AvroSchema, Framing};
 pub use column::{ColumnBuilder, ColumnType, DeclaredColumn, Rows, decode_rows};
 pub use dead_letter::dead_letter_schema;
 pub use delimited::{DelimitedDecoder, Dialect};
 pub use grok::GrokDecoder;
 pub use json::JsonDecoder;
+pub use late::{KeepRecords, LateLetters, record_field};
 pub use operator::{BadRows, DecodeRows};
 pub use regex::RegexDecoder;
 pub use registry::{FormatOptions, build};

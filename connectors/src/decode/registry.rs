@@ -7,6 +7,7 @@ use engine::{Error, Result};
 
 use super::Decoder;
 use super::access_log::AccessLog;
+use super::avro::{AvroDecoder, AvroFormat};
 use super::column::DeclaredColumn;
 use super::delimited::{DelimitedDecoder, Dialect};
 use super::grok::GrokDecoder;
@@ -32,6 +33,8 @@ pub struct FormatOptions {
     pub delimiter: Option<u8>,
     /// Whether payloads that repeat the columns' names are null, as tombstones are, for formats with delimiters.
     pub header: bool,
+    /// The schema and the header of the payloads, for formats with a schema.
+    pub avro: Option<AvroFormat>,
     /// The zone of times without one, and the time that those without a year are put nearest to.
     pub time: TimeSettings,
     /// The columns that are read by anyone; `None` is all. Names that no format knows say nothing.
@@ -64,12 +67,26 @@ pub enum Setting {
     Patterns,
     /// [`FormatOptions::delimiter`] and [`FormatOptions::header`].
     Delimiter,
+    /// [`FormatOptions::avro`].
+    Schema,
 }
 
 const ACCESS_COLUMNS: &str = "host, ident, user, time, request, method, path, protocol, status, bytes, extra";
 
 /// Every format, by name.
 pub const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "avro",
+        summary: "Avro records by a schema file, alone or after Confluent's header of 5 bytes; in jobs only",
+        columns: "those of the schema: `http.status` for a record inside, JSON text for arrays, maps and other unions",
+        takes: &[Setting::Schema],
+        build: |options| {
+            let missing =
+                || Error::Invalid("expected a schema for the format avro: it is given in a job file".to_owned());
+            let format = options.avro.clone().ok_or_else(missing)?;
+            Ok(Arc::new(AvroDecoder::new(format, options.wanted(), options.time.zone)?))
+        },
+    },
     Entry {
         name: "combined",
         summary: "the access log of Apache and nginx, with referer and user agent",
@@ -182,6 +199,7 @@ impl FormatOptions {
             Setting::Pattern => self.pattern.is_some(),
             Setting::Patterns => !self.patterns.is_empty(),
             Setting::Delimiter => self.delimiter.is_some() || self.header,
+            Setting::Schema => self.avro.is_some(),
         }
     }
 }
@@ -240,6 +258,7 @@ fn check_settings(entries: &[&Entry], options: &FormatOptions) -> Result<()> {
         (Setting::Pattern, "a pattern"),
         (Setting::Patterns, "patterns by name"),
         (Setting::Delimiter, "a delimiter or a header"),
+        (Setting::Schema, "a schema"),
     ] {
         let is_taken = entries.iter().any(|entry| entry.takes.contains(&setting));
         if options.is_set(setting) && !is_taken {
@@ -279,7 +298,12 @@ mod tests {
     #[test]
     fn formats_are_in_order_and_each_can_be_built() {
         assert!(ENTRIES.is_sorted_by_key(|entry| entry.name));
-        for entry in ENTRIES.iter().filter(|entry| !entry.takes.contains(&Setting::Pattern)) {
+        let needs_more = |entry: &&Entry| {
+            [Setting::Pattern, Setting::Schema]
+                .iter()
+                .any(|need| entry.takes.contains(need))
+        };
+        for entry in ENTRIES.iter().filter(|entry| !needs_more(entry)) {
             let options = FormatOptions {
                 columns: match entry.takes.contains(&Setting::Columns) {
                     true => vec![DeclaredColumn::new("a", super::super::ColumnType::Int)],
@@ -304,6 +328,30 @@ mod tests {
             let decoder = build_names(&[name], &options).expect("a pattern");
             assert_eq!(decoder.describe(), format!("{name} `(?<a>x)` a:string"));
         }
+    }
+
+    #[test]
+    fn avro_needs_a_schema() {
+        check_error(
+            &["avro"],
+            &FormatOptions::default(),
+            "expected a schema for the format avro",
+        );
+        let schema = r#"{"type": "record", "name": "R", "fields": [{"name": "a", "type": "long"}]}"#;
+        let options = FormatOptions {
+            avro: Some(AvroFormat {
+                schema: Arc::new(schema.parse().expect("a schema")),
+                framing: super::super::avro::Framing::Bare,
+            }),
+            ..FormatOptions::default()
+        };
+        let decoder = build_names(&["avro"], &options).expect("a schema");
+        assert!(decoder.describe().starts_with("avro "), "{}", decoder.describe());
+        check_error(
+            &["lines"],
+            &options,
+            "format lines takes no schema; formats that do: avro",
+        );
     }
 
     #[test]

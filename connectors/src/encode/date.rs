@@ -5,14 +5,14 @@ use std::io::Write;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Writes `days` since 1970-01-01 as `YYYY-MM-DD`. Years before 0 and after 9999 have a sign or more digits.
-pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
+pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil(days);
     write!(out, "{year:04}-{month:02}-{day:02}").expect("a Vec takes every write");
 }
 
 /// Writes `ticks` since 1970-01-01T00:00:00Z, `per_second` of them a second, as `YYYY-MM-DDThh:mm:ss.ffffffZ` with
 /// `digits` digits of a fraction that has `per_second` parts or more.
-pub(super) fn write_timestamp(ticks: i64, per_second: i64, digits: usize, out: &mut Vec<u8>) {
+pub(crate) fn write_timestamp(ticks: i64, per_second: i64, digits: usize, out: &mut Vec<u8>) {
     let seconds = ticks.div_euclid(per_second);
     let fraction = ticks.rem_euclid(per_second) * (10_i64.pow(digits as u32) / per_second);
     write_date(seconds.div_euclid(SECONDS_PER_DAY), out);

@@ -123,13 +123,7 @@ struct Floats<'a, N>(&'a [N]);
 
 impl<N: Debug + Copy + Into<f64>> Value for Floats<'_, N> {
     fn write(&self, row: usize, out: &mut Vec<u8>) {
-        let value = self.0[row];
-        if value.into().is_finite() {
-            // `Debug` writes large and small numbers with an exponent, as JSON allows; `Display` writes all zeros.
-            write!(out, "{value:?}").expect("a Vec takes every write");
-        } else {
-            out.extend_from_slice(b"null");
-        }
+        write_float(self.0[row], out);
     }
 }
 
@@ -406,8 +400,18 @@ fn write_items(start: usize, end: usize, items: &Nullable<'_>, out: &mut Vec<u8>
     out.push(b']');
 }
 
+/// Writes a number, or `null` for one that JSON has no text for.
+pub(crate) fn write_float<N: Debug + Copy + Into<f64>>(value: N, out: &mut Vec<u8>) {
+    if value.into().is_finite() {
+        // `Debug` writes large and small numbers with an exponent, as JSON allows; `Display` writes all zeros.
+        write!(out, "{value:?}").expect("a Vec takes every write");
+    } else {
+        out.extend_from_slice(b"null");
+    }
+}
+
 /// Writes the inside of a JSON string: runs without a special byte are copied whole.
-fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     loop {
         let plain = plain_length(text);
         out.extend_from_slice(&text[..plain]);

@@ -1,10 +1,12 @@
 //! Columns to bytes, a row at a time: what a Kafka record, a line or a table cell holds. Knows no transport.
 
-mod date;
+pub mod avro;
+pub(crate) mod date;
 pub mod delimited;
 pub mod json;
 pub mod raw;
 
+pub use avro::AvroEncoder;
 pub use delimited::DelimitedEncoder;
 pub use json::JsonEncoder;
 pub use raw::RawColumn;

@@ -1,7 +1,7 @@
 //! Rows on their way to a topic: which bytes make a record, and where it goes.
 
 use arrow::datatypes::Schema;
-use engine::{Batch, Result};
+use engine::{Batch, Error, Result};
 
 use super::payload::Payload;
 use super::producer::Producer;
@@ -34,6 +34,8 @@ impl Outgoing {
     ) -> Result<Self> {
         let value = match value {
             ValueFormat::Json => Payload::all(schema),
+            ValueFormat::Delimited(dialect) => Payload::delimited(schema, *dialect)?,
+            ValueFormat::Avro(format) => Payload::avro(schema, format.clone())?,
             ValueFormat::Column(name) => Payload::column(schema, name)?,
         };
         Ok(Self {
@@ -47,11 +49,16 @@ impl Outgoing {
     /// Gives the batch's rows to `producer`, for a topic of `partitions` partitions.
     ///
     /// # Errors
-    /// When a record is too large, or an earlier one was not delivered.
+    /// When a record is too large or does not fit its schema, or an earlier one was not delivered.
     pub(super) fn send(&mut self, producer: &Producer, partitions: i32, batch: &Batch) -> Result<()> {
         let records = batch.to_records()?;
-        let keys = self.key.encode(&records)?;
-        let values = self.value.encode(&records)?;
+        let topic = &self.topic;
+        let refused = |error: Error| Error::Sink {
+            output: format!("the topic `{topic}`"),
+            problem: error.to_string(),
+        };
+        let keys = self.key.encode(&records).map_err(refused)?;
+        let values = self.value.encode(&records).map_err(refused)?;
         let partition = match batch.origin() {
             Some(origin) if self.keeps_order => Some(origin.partition.index.rem_euclid(partitions)),
             _ => None,
@@ -70,6 +77,8 @@ impl Outgoing {
 pub(super) fn describe(topic: &str, key: &[String], value: &ValueFormat) -> String {
     let value = match value {
         ValueFormat::Json => "json".to_owned(),
+        ValueFormat::Delimited(dialect) => dialect.to_string(),
+        ValueFormat::Avro(format) => format.to_string(),
         ValueFormat::Column(name) => format!("column {name}"),
     };
     format!("kafka topic {topic}, key ({}), value {value}", key.join(", "))

@@ -5,7 +5,8 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use engine::{Error, Result};
 
-use crate::encode::{JsonEncoder, RawColumn, Rows};
+use crate::decode::{AvroFormat, Dialect};
+use crate::encode::{AvroEncoder, DelimitedEncoder, JsonEncoder, RawColumn, Rows};
 
 /// The key or the value of the records of one schema, encoded a batch at a time.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub(super) enum Payload {
     Value(usize, JsonEncoder),
     /// A JSON object with a field for each of these columns.
     Object(Vec<usize>, JsonEncoder),
+    /// The fields of all columns.
+    Delimited(DelimitedEncoder),
+    /// An Avro record of all columns.
+    Avro(AvroEncoder),
 }
 
 /// The payloads of one batch.
@@ -26,7 +31,7 @@ pub(super) enum Encoded<'a> {
     Absent,
     Raw(RawColumn<'a>),
     Value(&'a dyn Array, &'a Rows),
-    Object(&'a Rows),
+    Rows(&'a Rows),
 }
 
 impl Payload {
@@ -56,6 +61,22 @@ impl Payload {
         Self::Object((0..schema.fields().len()).collect(), JsonEncoder::objects(schema))
     }
 
+    /// Returns the value that is a record of all columns between delimiters.
+    ///
+    /// # Errors
+    /// When the dialect has no quotes.
+    pub(super) fn delimited(schema: &Schema, dialect: Dialect) -> Result<Self> {
+        Ok(Self::Delimited(DelimitedEncoder::new(dialect, schema)?))
+    }
+
+    /// Returns the value that is an Avro record of all columns.
+    ///
+    /// # Errors
+    /// When the columns are not those of the Avro schema.
+    pub(super) fn avro(schema: &Schema, format: AvroFormat) -> Result<Self> {
+        Ok(Self::Avro(AvroEncoder::new(format, schema)?))
+    }
+
     /// Returns the value that is the bytes of one string or binary column; null makes a tombstone.
     ///
     /// # Errors
@@ -75,7 +96,8 @@ impl Payload {
     /// Encodes every row of `records`.
     ///
     /// # Errors
-    /// When a column's type has no JSON text, or is not the one the payload was made for.
+    /// When a column's type has no JSON text, or is not the one the payload was made for, or a value does not fit its Avro
+    /// type.
     pub(super) fn encode<'a>(&'a mut self, records: &'a RecordBatch) -> Result<Encoded<'a>> {
         let project = |indices: &[usize]| records.project(indices).map_err(Error::arrow("choose columns"));
         Ok(match self {
@@ -89,7 +111,9 @@ impl Payload {
                 let rows = encoder.encode(&project(&[*index])?)?;
                 Encoded::Value(records.column(*index).as_ref(), rows)
             }
-            Self::Object(indices, encoder) => Encoded::Object(encoder.encode(&project(indices)?)?),
+            Self::Object(indices, encoder) => Encoded::Rows(encoder.encode(&project(indices)?)?),
+            Self::Delimited(encoder) => Encoded::Rows(encoder.encode(records)?),
+            Self::Avro(encoder) => Encoded::Rows(encoder.encode(records)?),
         })
     }
 }
@@ -101,7 +125,7 @@ impl Encoded<'_> {
             Self::Absent => None,
             Self::Raw(column) => column.get(row),
             Self::Value(array, rows) => array.is_valid(row).then(|| rows.row(row)),
-            Self::Object(rows) => Some(rows.row(row)),
+            Self::Rows(rows) => Some(rows.row(row)),
         }
     }
 }
@@ -123,6 +147,7 @@ mod tests {
     use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray};
 
     use super::*;
+    use crate::decode::Framing;
 
     fn records() -> RecordBatch {
         let words: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
@@ -179,6 +204,27 @@ mod tests {
             Ok(Payload::all(&records().schema())),
             [Some(first), Some(br#"{"word":null,"raw":"","count":7}"#)],
         );
+    }
+
+    #[test]
+    fn a_csv_value_holds_the_fields_of_all_columns() {
+        let schema = records().schema();
+        check(
+            Payload::delimited(&schema, Dialect::CSV),
+            [Some("a,\u{fffd},".as_bytes()), Some(b",\"\",7")],
+        );
+    }
+
+    #[test]
+    fn an_avro_value_holds_all_columns() {
+        let schema = r#"{"type": "record", "name": "R", "fields": [{"name": "count", "type": ["null", "long"]},
+            {"name": "raw", "type": "bytes"}, {"name": "word", "type": ["null", "string"]}]}"#;
+        let format = AvroFormat {
+            schema: Arc::new(schema.parse().expect("a schema")),
+            framing: Framing::Bare,
+        };
+        let payload = Payload::avro(&records().schema(), format);
+        check(payload, [Some(b"\x00\x02\xff\x02\x02a"), Some(b"\x02\x0e\x00\x00")]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ use super::health::{Context, Health};
 use super::marks::{self, Committed, Mark};
 use super::outgoing::{Outgoing, describe};
 use super::producer::{COORDINATOR_TIME, Producer, TRANSACTION_TIMEOUT_MS, invalid_settings};
+use crate::decode::{AvroFormat, Dialect};
 
 /// What a failure before the commit means.
 const EPOCH_LOST: &str = "the epoch was given up, and a restart does it again";
@@ -76,6 +77,10 @@ pub struct SinkOptions {
 pub enum ValueFormat {
     /// A JSON object of all columns, those of the key included.
     Json,
+    /// The fields of all columns, without a header.
+    Delimited(Dialect),
+    /// An Avro record of all columns.
+    Avro(AvroFormat),
     /// The bytes of one string or binary column; null makes a tombstone.
     Column(String),
 }

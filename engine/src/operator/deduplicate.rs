@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use super::expression::column_index;
 use super::journal::Journal;
+use super::late::{InTime, RECORD_COLUMN};
 use super::shards::{ByShard, PARTIAL_GROUPS_MAX, SHARDS, collect};
 use super::{AbsorbContext, EmitContext, Extent, OutputMode, Partial, StatefulOperator};
 use crate::batch::{Batch, Column};
@@ -35,10 +36,12 @@ pub struct Deduplicate {
 #[derive(Debug)]
 struct Plan {
     codec: KeyCodec,
+    /// The columns of the input that are put out.
+    chosen: Vec<usize>,
+    /// The places of the keys and the time among them.
     keys: Vec<usize>,
     time: usize,
     description: String,
-    /// The columns of the input.
     output: SchemaRef,
     /// The keys, and the time of their newest row.
     state: SchemaRef,
@@ -197,16 +200,16 @@ impl StatefulOperator for Deduplicate {
 }
 
 impl Partial for WorkerRows {
-    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<()> {
+    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<Option<Batch>> {
         let plan = Arc::clone(&self.plan);
-        let mut records = batch.to_records()?;
-        if let Some(open) = in_time(plan.times(records.column(plan.time))?, context.closed_micros) {
-            context.metrics.rows_late.add((open.len() - open.true_count()) as u64);
-            records = filter_record_batch(&records, &open).map_err(Error::arrow("leave out late rows"))?;
+        let times = batch.column(plan.chosen[plan.time]).to_array();
+        let open = in_time(plan.times(&times)?, context.closed_micros);
+        let InTime { rows, late } = InTime::new(batch, open.as_ref(), context)?;
+        if rows.rows() == 0 {
+            return Ok(late);
         }
-        if records.num_rows() == 0 {
-            return Ok(());
-        }
+        let records = rows.to_records()?.project(&plan.chosen);
+        let records = records.map_err(Error::arrow("choose the columns that are put out"))?;
         let keys: Vec<_> = plan
             .keys
             .iter()
@@ -216,7 +219,8 @@ impl Partial for WorkerRows {
         let keys: Vec<_> = keys.iter().collect();
         plan.codec
             .intern(&keys, records.num_rows(), &mut self.table, &mut self.ids)?;
-        self.note_firsts(&records, plan.times(records.column(plan.time))?.values())
+        self.note_firsts(&records, plan.times(records.column(plan.time))?.values())?;
+        Ok(late)
     }
 
     fn is_full(&self) -> bool {
@@ -277,6 +281,10 @@ impl WorkerRows {
 impl Plan {
     fn new(keys: &[&str], time: &str, schema: &SchemaRef) -> Result<Self> {
         let description = format!("deduplicate {} by time {time}", keys.join(", "));
+        let is_chosen = |index: &usize| schema.field(*index).name() != RECORD_COLUMN;
+        let chosen: Vec<_> = (0..schema.fields().len()).filter(is_chosen).collect();
+        let schema = Arc::new(schema.project(&chosen).map_err(Error::arrow("choose columns"))?);
+        let schema = &schema;
         let keys = keys
             .iter()
             .map(|key| column_index(schema, key))
@@ -294,6 +302,7 @@ impl Plan {
         let newest = Arc::new(Field::new("newest", time_type.clone(), false));
         Ok(Self {
             codec: KeyCodec::new(&key_fields)?,
+            chosen,
             keys,
             time: time_index,
             description,
@@ -487,6 +496,7 @@ mod tests {
         let metrics = Metrics::default();
         let context = AbsorbContext {
             closed_micros,
+            keeps_late: false,
             metrics: &metrics,
         };
         let mut partials = vec![operator.partial(), operator.partial()];

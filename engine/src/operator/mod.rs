@@ -7,6 +7,7 @@ pub mod expression;
 pub mod filter;
 pub mod hop;
 mod journal;
+pub mod late;
 pub mod project;
 pub mod registry;
 pub mod session;
@@ -100,11 +101,11 @@ pub trait StatefulOperator: Send + fmt::Debug {
 
 /// A worker's share of a stateful operator's work.
 pub trait Partial: Send + fmt::Debug {
-    /// Takes in a batch; leaves out and counts the rows that are late.
+    /// Takes in a batch; leaves out and counts the rows that are late, and returns them if the context keeps them.
     ///
     /// # Errors
     /// When the batch's columns are not those the operator was made for, or a number leaves its range.
-    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<()>;
+    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<Option<Batch>>;
 
     /// Returns whether it should be merged before it absorbs more, since it has outgrown the caches.
     fn is_full(&self) -> bool;
@@ -131,6 +132,8 @@ pub struct AbsorbContext<'a> {
     /// Windows that end at or before this event time are closed, and their rows late, in microseconds since 1970 UTC: the
     /// watermark as it was when the micro-batch began. `None` when no window closes.
     pub closed_micros: Option<i64>,
+    /// Whether someone takes the late rows.
+    pub keeps_late: bool,
     /// The run's counters.
     pub metrics: &'a Metrics,
 }

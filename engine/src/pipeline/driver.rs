@@ -83,6 +83,7 @@ impl<'a> Driver<'a> {
         let Split {
             running: mut queries,
             operators,
+            late,
             mut sinks,
         } = split(job.queries);
         let dead_letters = job.dead_letters.is_some().then_some(sinks.len());
@@ -91,8 +92,10 @@ impl<'a> Driver<'a> {
         let begin = recover(source.as_mut(), &mut queries, &mut outputs, store.as_deref_mut())?;
         // Partials are made when the state's seed is known.
         let threads = settings.threads.get();
-        let lane = |(query, operators): (&Running, _)| Lane::new(operators, query.aggregate.as_deref(), threads);
-        let lanes = queries.iter().zip(operators).map(lane).collect();
+        let lane = |((query, operators), late): ((&Running, _), _)| {
+            Lane::new(operators, query.aggregate.as_deref(), late, threads)
+        };
+        let lanes = queries.iter().zip(operators).zip(late).map(lane).collect();
         let pool = build_pool(threads)?;
         let bounded = begin.source.ends.is_some();
         metrics.set_bounds(&begin.source.positions, begin.source.ends.as_ref());
@@ -345,6 +348,7 @@ impl<'a> Driver<'a> {
 struct Split {
     running: Vec<Running>,
     operators: Vec<Vec<Arc<dyn Operator>>>,
+    late: Vec<Option<Arc<dyn Operator>>>,
     sinks: Vec<Box<dyn Sink>>,
 }
 
@@ -357,6 +361,7 @@ fn split(queries: Vec<Query>) -> Split {
             mode: query.mode,
         });
         split.operators.push(query.operators);
+        split.late.push(query.late);
         split.sinks.push(query.sink);
     }
     split

@@ -73,6 +73,11 @@ impl Until {
             self.deadline = self.deadline.map(|deadline| deadline.max(now + LINGER));
         }
     }
+
+    /// Returns whether a micro-batch that has begun has had its time.
+    fn is_over(&self, now: Duration) -> bool {
+        self.has_begun && self.deadline.is_some_and(|deadline| deadline <= now)
+    }
 }
 
 /// Output on its way, in the order of the input.
@@ -132,7 +137,7 @@ impl Intake<'_> {
             let left = until
                 .deadline
                 .map_or(STOP_CHECK, |deadline| deadline.saturating_sub(now));
-            if left.is_zero() && until.has_begun {
+            if until.is_over(now) {
                 return None;
             }
             let wait = if left.is_zero() {
@@ -201,7 +206,9 @@ impl Intake<'_> {
         output: &mut Output<'_>,
     ) -> Result<Option<(Event, Permit)>> {
         while let Some(front) = pending.pop_front() {
-            if let Some(delivery) = self.receiver.receive(Duration::ZERO).filter(|_| !self.stop.is_raised()) {
+            // Where more input waits than is worked on, there is always another event.
+            let is_over = self.stop.is_raised() || until.is_over(self.clock.monotonic());
+            if !is_over && let Some(delivery) = self.receiver.receive(Duration::ZERO) {
                 pending.push_front(front);
                 return Ok(Some(delivery));
             }

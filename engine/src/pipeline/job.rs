@@ -41,6 +41,8 @@ pub struct Query {
     pub finish: Vec<Arc<dyn Operator>>,
     /// Which rows the aggregate puts out.
     pub mode: OutputMode,
+    /// What makes dead letters of the rows that the aggregate finds late; without it they are only counted.
+    pub late: Option<Arc<dyn Operator>>,
     /// What is written.
     pub sink: Box<dyn Sink>,
 }
@@ -95,6 +97,7 @@ impl Job {
         self.queries
             .iter()
             .try_for_each(|query| query.check(self.time.is_some()))?;
+        self.check_late()?;
         self.check_sinks()
     }
 
@@ -111,6 +114,18 @@ impl Job {
                 "the event time `{}` is {other}, expected a timestamp in microseconds",
                 time.column
             ))),
+        }
+    }
+
+    /// Late rows that are kept must have a place to go.
+    fn check_late(&self) -> Result<()> {
+        let keeps = self.queries.iter().find(|query| query.late.is_some());
+        match keeps.filter(|_| self.dead_letters.is_none()) {
+            Some(query) => Err(Error::Invalid(format!(
+                "{}late rows are to be dead letters, and the job has no output for those",
+                query.label()
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -172,6 +187,7 @@ impl Query {
             aggregate: None,
             finish: vec![],
             mode: OutputMode::Update,
+            late: None,
             sink,
         }
     }
@@ -186,14 +202,19 @@ impl Query {
         let Some(problem) = aggregate.refusal(self.mode).or(is_timeless.then_some(no_time)) else {
             return Ok(());
         };
-        let name = match self.name.as_str() {
-            "" => String::new(),
-            name => format!("query `{name}`: "),
-        };
         Err(Error::Invalid(format!(
-            "{name}mode {} is not possible: {problem}",
+            "{}mode {} is not possible: {problem}",
+            self.label(),
             self.mode
         )))
+    }
+
+    /// Returns how messages begin that are about the query.
+    fn label(&self) -> String {
+        match self.name.as_str() {
+            "" => String::new(),
+            name => format!("query `{name}`: "),
+        }
     }
 
     fn descriptions(&self) -> Vec<String> {

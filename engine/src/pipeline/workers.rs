@@ -37,6 +37,8 @@ pub(super) struct Lane {
     operators: Vec<Arc<dyn Operator>>,
     /// One for each thread of the pool; empty without an aggregate.
     partials: Vec<Mutex<Box<dyn Partial>>>,
+    /// What makes dead letters of late rows, if they are kept.
+    late: Option<Arc<dyn Operator>>,
     /// Windows that end at or before this event time are closed.
     closed_micros: Option<i64>,
 }
@@ -127,9 +129,13 @@ impl Workers {
         let mut partial = lock(&lane.partials[thread]);
         let context = AbsorbContext {
             closed_micros: lane.closed_micros,
+            keeps_late: lane.late.is_some(),
             metrics,
         };
-        partial.absorb(&batch, context)?;
+        let late_rows = partial.absorb(&batch, context)?;
+        if let Some((late, rows)) = lane.late.as_ref().zip(late_rows) {
+            done.rejected.push(late.apply(rows, metrics)?.to_records()?);
+        }
         if partial.is_full() {
             self.full.store(true, Ordering::Relaxed);
         }
@@ -179,12 +185,14 @@ impl Lane {
     pub(super) fn new(
         operators: Vec<Arc<dyn Operator>>,
         aggregate: Option<&dyn StatefulOperator>,
+        late: Option<Arc<dyn Operator>>,
         threads: usize,
     ) -> Self {
         let partials = aggregate.map(|aggregate| (0..threads).map(|_| Mutex::new(aggregate.partial())).collect());
         Self {
             operators,
             partials: partials.unwrap_or_default(),
+            late,
             closed_micros: None,
         }
     }

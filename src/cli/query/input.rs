@@ -37,6 +37,7 @@ impl Opened {
             schema: self.schema.clone(),
             event_time: None,
             bounded: true,
+            record: None,
         }
     }
 }

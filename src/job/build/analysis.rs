@@ -2,12 +2,16 @@
 
 use std::cell::RefCell;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use connectors::encode::AvroEncoder;
+use connectors::kafka::sink::ValueFormat;
+use engine::Error;
+use engine::operator::late::RECORD_COLUMN;
 
-use super::input;
-use crate::job::plan::{LateRows, QueryPlan, RowFormat, SinkPlan, SourcePlan, ValuePlan};
+use super::{input, output};
+use crate::job::plan::{LateRows, Mode, QueryPlan, SinkPlan, SourcePlan};
 use crate::job::{Analysis, SqlProblem};
-use crate::sql::{self, Functions, Scope, SqlError, View};
+use crate::sql::{self, Functions, Planned, Scope, SqlError, View};
 
 /// Knows the formats and plans the statements.
 #[derive(Debug, Default)]
@@ -38,11 +42,11 @@ impl Analysis for SqlAnalysis {
     }
 
     fn check_sql(&self, query: &QueryPlan) -> Result<SchemaRef, SqlProblem> {
-        if let Some(message) = refusal(query) {
-            return Err(SqlProblem { message, at: None });
-        }
-        let planned = sql::plan_with(&query.sql, &self.scope.borrow(), query.mode.into());
-        let planned = planned.map_err(|error| problem(&error))?;
+        let planned = planned(query, &self.scope.borrow())?;
+        check_values(query, &planned.schema).map_err(|error| SqlProblem {
+            message: error.to_string(),
+            at: None,
+        })?;
         self.scope.borrow_mut().views.push(view(query));
         Ok(planned.schema)
     }
@@ -56,18 +60,50 @@ pub(super) fn view(query: &QueryPlan) -> View {
     }
 }
 
-/// Returns what of a query the job file can say and nothing can run, with what to write instead.
-fn refusal(query: &QueryPlan) -> Option<String> {
-    if query.late == LateRows::DeadLetter {
-        let text = "late = \"dead_letter\" can't be run yet: write late = \"drop\", and late rows are counted";
-        return Some(text.to_owned());
+/// Checks that the rows of a query can be values of its topic.
+fn check_values(query: &QueryPlan, schema: &Schema) -> Result<(), Error> {
+    let Some(SinkPlan::Kafka(sink)) = &query.sink else {
+        return Ok(());
+    };
+    let in_topic = |error| Error::Invalid(format!("the topic `{}`: {error}", sink.topic));
+    match output::value_format(&sink.value).map_err(in_topic)? {
+        ValueFormat::Avro(format) => AvroEncoder::new(format, schema).map(drop).map_err(in_topic),
+        // What is wrong about the column of a value is shown where it stands in the job file.
+        ValueFormat::Json | ValueFormat::Delimited(_) | ValueFormat::Column(_) => Ok(()),
     }
-    match &query.sink {
-        Some(SinkPlan::Kafka(sink)) if sink.value == ValuePlan::Row(RowFormat::Csv) => {
-            Some("value = \"csv\" can't be written to Kafka yet: write value = \"json\", or name one column".to_owned())
-        }
-        _ => None,
+}
+
+/// Plans a query; with the records of its rows, if late ones are to be dead letters.
+///
+/// # Errors
+/// When the statement is wrong, or none of its rows can be late.
+pub(super) fn planned(query: &QueryPlan, scope: &Scope) -> Result<Planned, SqlProblem> {
+    let keeps_late = query.late == LateRows::DeadLetter;
+    let mut scope = scope.clone();
+    if !keeps_late {
+        scope.tables.iter_mut().for_each(|table| table.record = None);
     }
+    let planned = sql::plan_with(&query.sql, &scope, query.mode.into()).map_err(|error| problem(&error))?;
+    match late_refusal(query, &planned).filter(|_| keeps_late) {
+        Some(reason) => Err(SqlProblem {
+            message: format!("late = \"dead_letter\": {reason}"),
+            at: None,
+        }),
+        None => Ok(planned),
+    }
+}
+
+/// Returns why no late row of a query can be a dead letter.
+fn late_refusal(query: &QueryPlan, planned: &Planned) -> Option<&'static str> {
+    let aggregate = planned.aggregate.as_ref();
+    if !aggregate.is_some_and(|aggregate| aggregate.is_windowed()) {
+        return Some("no row of this query is late, since it has no windows of the event time");
+    }
+    if query.mode == Mode::Complete {
+        return Some("no row is late in mode complete, which keeps every window");
+    }
+    let has_record = planned.input.field_with_name(RECORD_COLUMN).is_ok();
+    (!has_record).then_some("it is a record as it came, and Parquet files have none: write late = \"drop\"")
 }
 
 /// Returns an error of a statement as one of the job file that it stands in.

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use connectors::decode::list::List;
 use connectors::decode::registry::{self, FormatOptions, Setting};
-use connectors::decode::{BadRows, ColumnType, DeclaredColumn, DecodeRows, Decoder, TimeFormat, TimeSettings};
+use connectors::decode::{
+    BadRows, ColumnType, DeclaredColumn, DecodeRows, Decoder, KeepRecords, TimeFormat, TimeSettings, record_field,
+};
 use connectors::file::{FileOptions, FileSource};
 use connectors::generate::GenerateSource;
 use connectors::kafka::options::{KafkaColumn, SourceOptions};
 use connectors::kafka::source::KafkaSource;
 use connectors::parquet::source::{ParquetSource, ParquetSourceOptions};
 use engine::operator::Operator;
+use engine::operator::late::RECORD_COLUMN;
 use engine::source::Source;
 use engine::{Error, Result};
 
@@ -41,14 +44,17 @@ pub(super) struct Input {
 /// # Errors
 /// When its format is not one, or its columns do not fit it.
 pub(super) fn table(source: &SourcePlan) -> Result<Table> {
+    // The rows of Parquet files were made of no records.
+    let (schema, record) = match parquet_files(source)? {
+        Some(options) => (ParquetSource::new(options)?.schema(), None),
+        None => (decoded(source)?, Some(record_field())),
+    };
     Ok(Table {
         name: source.name.clone(),
-        schema: match parquet_files(source)? {
-            Some(options) => ParquetSource::new(options)?.schema(),
-            None => decoded(source)?,
-        },
+        schema,
         event_time: source.time.as_ref().map(|time| time.column.clone()),
         bounded: is_bounded(&source.kind),
+        record,
     })
 }
 
@@ -107,6 +113,7 @@ impl Input {
         threads: NonZeroUsize,
         ends: &mut dyn Ends,
     ) -> Result<Self> {
+        let keeps_records = wanted.iter().any(|name| name == RECORD_COLUMN);
         if let Some(mut options) = parquet_files(source)? {
             options.columns = Some(wanted.to_vec());
             options.batch_rows_max = job.run.batch_rows.get();
@@ -118,18 +125,25 @@ impl Input {
                 operators: vec![],
             });
         }
-        let kept = kept(source, wanted)?;
-        let needs_all = matches!(source.on_bad, BadRowsPlan::DeadLetter | BadRowsPlan::Fail);
+        let mut kept = kept(source, wanted)?;
+        let needs_all = keeps_records || matches!(source.on_bad, BadRowsPlan::DeadLetter | BadRowsPlan::Fail);
         let is_needed = |column: &KafkaColumn| {
             let name = column.field().name().clone();
             needs_all || name == VALUE || kept.contains(&name)
         };
         let columns: Vec<_> = KafkaColumn::ALL.iter().copied().filter(is_needed).collect();
         let columns = SourceColumns::of(source, &columns);
-        let operators = decoding(source, &columns.schema(), Some(wanted), Some(&kept))?;
-        let schema = operators
-            .last()
-            .map_or_else(|| columns.schema(), |operator| operator.schema());
+        let mut operators: Vec<Arc<dyn Operator>> = vec![];
+        if keeps_records {
+            operators.push(Arc::new(KeepRecords::new(&columns.schema())));
+            kept.push(RECORD_COLUMN.to_owned());
+        }
+        let after = |operators: &[Arc<dyn Operator>]| {
+            let last = operators.last();
+            last.map_or_else(|| columns.schema(), |operator| operator.schema())
+        };
+        operators.extend(decoding(source, &after(&operators), Some(wanted), Some(&kept))?);
+        let schema = after(&operators);
         Ok(Self {
             source: ends.source(source, &columns.0)?,
             operators,
@@ -206,6 +220,7 @@ fn format_decoder(format: &FormatPlan, source: &SourcePlan, wanted: Option<&[Str
             options.delimiter = Some(*delimiter);
             options.header = *header;
         }
+        FormatPlan::Avro(avro) => options.avro = Some(avro.load()?),
         _ => {}
     }
     (entry.build)(&options)

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::decode::Decoder;
+use connectors::decode::{Decoder, LateLetters};
 use connectors::kafka::options::KafkaColumn;
-use engine::operator::OutputMode;
+use engine::operator::{Operator, OutputMode};
 use engine::pipeline::{EventTime, Job, Query, Settings};
 use engine::sink::Sink;
 use engine::source::Source;
@@ -27,9 +27,9 @@ use engine::{Error, Result};
 pub use self::analysis::SqlAnalysis;
 use self::input::Input;
 use self::output::Outside;
-use super::plan::{JobPlan, Mode, QueryPlan, SinkPlan, SourcePlan};
+use super::plan::{JobPlan, LateRows, Mode, QueryPlan, SinkPlan, SourcePlan};
 use crate::job::JobErrors;
-use crate::sql::{self, Functions, Planned, Scope};
+use crate::sql::{Functions, Planned, Scope};
 
 /// How long a partition without rows holds windows back, unless the job says otherwise: for ever.
 const IDLE: Duration = Duration::MAX;
@@ -170,8 +170,8 @@ pub(super) fn planned<'a>(
     for query in &plan.queries {
         // A query without a sink is part of those that read it.
         if query.sink.is_some() {
-            let planned = sql::plan_with(&query.sql, &scope, query.mode.into());
-            queries.push(planned.map_err(|error| plan.sql_error(query, &analysis::problem(&error)))?);
+            let planned = analysis::planned(query, &scope);
+            queries.push(planned.map_err(|problem| plan.sql_error(query, &problem))?);
         }
         scope.views.push(analysis::view(query));
     }
@@ -205,6 +205,7 @@ fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, ends: &mut dyn
     let query = query.map_err(|error| Error::Invalid(format!("query {}: {error}", plan.name)))?;
     Ok(Query {
         name: plan.name.clone(),
+        late: (plan.late == LateRows::DeadLetter).then(|| Arc::new(LateLetters::new(&plan.name)) as Arc<dyn Operator>),
         ..query
     })
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use arrow::datatypes::SchemaRef;
 use connectors::console::{ConsoleOptions, ConsoleSink};
-use connectors::decode::dead_letter_schema;
+use connectors::decode::{Dialect, dead_letter_schema};
 use connectors::file::sink::{self, FileSink, FileSinkOptions};
 use connectors::kafka::options::KafkaColumn;
 use connectors::kafka::sink::{self as kafka, FellowOptions, KafkaSink, SinkOptions, ValueFormat};
@@ -96,16 +96,7 @@ impl<'a> Outside<'a> {
     }
 
     fn kafka(&mut self, plan: &KafkaSinkPlan, schema: SchemaRef) -> Result<Box<dyn Sink>> {
-        let value = match &plan.value {
-            ValuePlan::Row(RowFormat::Json) => ValueFormat::Json,
-            ValuePlan::Row(RowFormat::Csv) => {
-                return Err(Error::Invalid(format!(
-                    "the topic `{}`: values as CSV can't be written yet",
-                    plan.topic
-                )));
-            }
-            ValuePlan::Column(name) => ValueFormat::Column(name.clone()),
-        };
+        let value = value_format(&plan.value)?;
         if let (Delivery::ExactlyOnce, Some(leader)) = (plan.delivery, &self.leader) {
             if leader.brokers != plan.connection.brokers {
                 return Err(Error::Invalid(format!(
@@ -158,6 +149,17 @@ impl<'a> Outside<'a> {
             _ => vec![],
         }
     }
+}
+
+/// Returns how values are made; the file of an Avro schema is read.
+pub(super) fn value_format(plan: &ValuePlan) -> Result<ValueFormat> {
+    Ok(match plan {
+        ValuePlan::Row(RowFormat::Json) => ValueFormat::Json,
+        ValuePlan::Row(RowFormat::Csv) => ValueFormat::Delimited(Dialect::CSV),
+        ValuePlan::Row(RowFormat::Tsv) => ValueFormat::Delimited(Dialect::TSV),
+        ValuePlan::Avro(avro) => ValueFormat::Avro(avro.load()?),
+        ValuePlan::Column(name) => ValueFormat::Column(name.clone()),
+    })
 }
 
 fn parquet(plan: &ParquetPlan, schema: SchemaRef, layout: Layout) -> Result<ParquetOptions> {

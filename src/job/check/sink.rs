@@ -1,13 +1,16 @@
 //! Sinks: of queries, and of bad records.
 
+use connectors::decode::Framing;
+
 use super::connection::ConnectionKeys;
 use super::{Checker, list};
 use crate::job::file::{
-    DeadLetter, DeadLetterKind, DeadLetterTopic, Delivery, KafkaSink, ParquetSink, RowFormat, Sink, SinkKind,
-    TextFormat,
+    AvroFraming, DeadLetter, DeadLetterKind, DeadLetterTopic, Delivery, KafkaSink, ParquetSink, RowFormat, Sink,
+    SinkKind, TextFormat, ValueTable,
 };
-use crate::job::place::At;
-use crate::job::plan::{KafkaSinkPlan, ParquetPlan, SinkPlan, ValuePlan};
+use crate::job::form::Text;
+use crate::job::place::{At, Place};
+use crate::job::plan::{AvroPlan, KafkaSinkPlan, ParquetPlan, SinkPlan, ValuePlan};
 use crate::job::setting::OneOf;
 
 impl SinkPlan {
@@ -43,15 +46,70 @@ impl Checker<'_> {
             properties: sink.properties.as_ref(),
             librdkafka: sink.librdkafka.as_ref(),
         };
+        let value = match &sink.value.value {
+            OneOf::Word(format) => Some(ValuePlan::Row(*format)),
+            OneOf::Table(table) => self.value_table(table, sink.value.place),
+        };
         Some(KafkaSinkPlan {
             connection: self.sink_connection(keys, at)?,
             topic: sink.topic.value.0.clone(),
             key: list(sink.key.as_ref()).map(|column| column.value.0.clone()).collect(),
-            value: match &sink.value.value {
-                OneOf::Word(format) => ValuePlan::Row(*format),
-                OneOf::Table(table) => ValuePlan::Column(table.column.value.0.clone()),
-            },
+            value: value?,
             delivery: sink.delivery.value,
+        })
+    }
+
+    fn value_table(&mut self, table: &ValueTable, place: Place) -> Option<ValuePlan> {
+        match (&table.column, &table.avro) {
+            (Some(column), None) => {
+                if let Some(id) = &table.schema_id {
+                    self.report.error(id.place, "`schema_id` goes with `avro`");
+                }
+                Some(ValuePlan::Column(column.value.0.clone()))
+            }
+            (None, Some(schema)) => {
+                let (framing, id) = (table.framing, table.schema_id.as_ref());
+                if framing.value == AvroFraming::Confluent && id.is_none() {
+                    let message = "Confluent's header has the number of the schema: expected `schema_id`";
+                    self.report.error(framing.place, message);
+                }
+                self.avro(schema, framing, id).map(ValuePlan::Avro)
+            }
+            _ => {
+                let message = "expected either `column`, the bytes of one column, or `avro`, a file of a schema";
+                self.report.error(place, message);
+                None
+            }
+        }
+    }
+
+    /// Returns payloads of Avro.
+    pub(super) fn avro(
+        &mut self,
+        schema: &At<Text>,
+        framing: At<AvroFraming>,
+        id: Option<&At<u64>>,
+    ) -> Option<AvroPlan> {
+        let framing = match (framing.value, id) {
+            (AvroFraming::None, None) => Framing::Bare,
+            (AvroFraming::None, Some(id)) => {
+                let message = "only Confluent's header has the number of a schema: write framing = \"confluent\"";
+                self.report.error(id.place, message);
+                return None;
+            }
+            (AvroFraming::Confluent, None) => Framing::Confluent(None),
+            (AvroFraming::Confluent, Some(id)) => match u32::try_from(id.value) {
+                Ok(number) => Framing::Confluent(Some(number)),
+                Err(_) => {
+                    let message = format!("expected the number of a schema, at most {}", u32::MAX);
+                    self.report.error(id.place, message);
+                    return None;
+                }
+            },
+        };
+        Some(AvroPlan {
+            schema: schema.value.0.clone().into(),
+            framing,
         })
     }
 
@@ -118,7 +176,7 @@ pub(super) fn columns(sink: &At<Sink>) -> Vec<At<String>> {
         }
         SinkKind::Kafka(kafka) => {
             let value = match &kafka.value.value {
-                OneOf::Table(table) => Some(&table.column),
+                OneOf::Table(table) => table.column.as_ref(),
                 OneOf::Word(_) => None,
             };
             let columns = list(kafka.key.as_ref()).chain(value);

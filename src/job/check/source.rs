@@ -41,13 +41,12 @@ impl Checker<'_> {
             }),
             file::SourceKind::Generate(generate) => Some(SourceKind::Generate(options(generate))),
         };
-        let is_file = matches!(kind, file::SourceKind::File(_));
         let formats: Vec<_> = common
             .format
             .value
             .0
             .iter()
-            .filter_map(|format| self.format(format, is_file))
+            .filter_map(|format| self.format(format, kind))
             .collect();
         let columns: Vec<_> = match &common.columns {
             Some(columns) => columns
@@ -141,7 +140,8 @@ impl Checker<'_> {
         Topics::Names(names)
     }
 
-    fn format(&mut self, format: &At<Format>, is_file: bool) -> Option<FormatPlan> {
+    fn format(&mut self, format: &At<Format>, source: &file::SourceKind) -> Option<FormatPlan> {
+        let is_file = matches!(source, file::SourceKind::File(_));
         Some(match &format.value.kind {
             FormatKind::Lines(_) => FormatPlan::Lines,
             FormatKind::Raw(_) => FormatPlan::Raw,
@@ -157,7 +157,14 @@ impl Checker<'_> {
                 pattern: grok.pattern.value.0.clone(),
                 patterns: own_patterns(grok),
             },
-            FormatKind::Avro(avro) => FormatPlan::Avro(avro.schema.value.0.clone().into()),
+            FormatKind::Avro(_) if !matches!(source, file::SourceKind::Kafka(_)) => {
+                let message = "avro is a format of records, not of lines: it goes with kind = \"kafka\"";
+                self.report.error(format.place, message);
+                return None;
+            }
+            FormatKind::Avro(avro) => {
+                FormatPlan::Avro(self.avro(&avro.schema, avro.framing, avro.schema_id.as_ref())?)
+            }
             FormatKind::Parquet(_) if !is_file => {
                 self.report.error(
                     format.place,

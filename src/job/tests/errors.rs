@@ -601,6 +601,66 @@ job.toml:12:42: expected a partition below 1000, not 1000
 }
 
 #[test]
+fn avro_is_for_records_and_its_header_has_a_number() {
+    check(
+        &format!(
+            "[source.logs]\nkind = \"file\"\npaths = \"a\"\nformat = {{ kind = \"avro\", schema = \"a.avsc\" }}\n{QUERY}{SINK}"
+        ),
+        r#"
+job.toml:4:10: avro is a format of records, not of lines: it goes with kind = "kafka"
+  |
+4 | format = { kind = "avro", schema = "a.avsc" }
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+"#,
+    );
+    check(
+        &format!("{SOURCE}format = {{ kind = \"avro\", schema = \"a.avsc\", schema_id = 7 }}\n{QUERY}{SINK}"),
+        r#"
+job.toml:5:58: only Confluent's header has the number of a schema: write framing = "confluent"
+  |
+5 | format = { kind = "avro", schema = "a.avsc", schema_id = 7 }
+  |                                                          ^
+"#,
+    );
+}
+
+#[test]
+fn a_value_is_a_column_or_avro() {
+    let job = |value: &str| {
+        format!(
+            "{SOURCE}{QUERY}[sink]\nkind = \"kafka\"\ntopic = \"out\"\nvalue = {value}\n[run]\ncheckpoint = \"state\"\n"
+        )
+    };
+    check(
+        &job("{ column = \"line\", avro = \"a.avsc\" }"),
+        r#"
+job.toml:10:9: expected either `column`, the bytes of one column, or `avro`, a file of a schema
+   |
+10 | value = { column = "line", avro = "a.avsc" }
+   |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+"#,
+    );
+    check(
+        &job("{ avro = \"a.avsc\", framing = \"confluent\" }"),
+        r#"
+job.toml:10:38: Confluent's header has the number of the schema: expected `schema_id`
+   |
+10 | value = { avro = "a.avsc", framing = "confluent" }
+   |                                      ^^^^^^^^^^^
+"#,
+    );
+    check(
+        &job("{ column = \"line\", schema_id = 7 }"),
+        r#"
+job.toml:10:40: `schema_id` goes with `avro`
+   |
+10 | value = { column = "line", schema_id = 7 }
+   |                                        ^
+"#,
+    );
+}
+
+#[test]
 fn an_override_is_named_as_it_was_given() {
     let job = format!("{SOURCE}{QUERY}{SINK}");
     check_with(

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use connectors::decode::Framing;
 use connectors::kafka::options::{End, Start};
 
 use super::*;
@@ -226,4 +227,32 @@ fn secrets_are_named_in_the_plan_and_read_when_it_connects() {
     let connection = kafka.connection.connect().expect("all is there");
     assert_eq!(connection.property("ssl.key.password"), Some("canary"));
     assert_eq!(connection.property("sasl.username"), Some("me"));
+}
+
+#[test]
+fn avro_is_planned_with_its_header() {
+    let format = "format = { kind = \"avro\", schema = \"in.avsc\", framing = \"confluent\" }\n";
+    let sink = "[sink]\nkind = \"kafka\"\ntopic = \"out\"\ndelivery = \"at_least_once\"\n\
+                value = { avro = \"out.avsc\", framing = \"confluent\", schema_id = 7 }\n";
+    let plan = plan(&format!("{SOURCE}{format}{QUERY}{sink}"));
+    let avro = |schema: &str, framing| AvroPlan {
+        schema: schema.into(),
+        framing,
+    };
+    assert_eq!(
+        plan.sources[0].formats,
+        [FormatPlan::Avro(avro("in.avsc", Framing::Confluent(None)))]
+    );
+    let Some(SinkPlan::Kafka(kafka)) = &plan.queries[0].sink else {
+        panic!("a topic: {plan:?}");
+    };
+    assert_eq!(
+        kafka.value,
+        ValuePlan::Avro(avro("out.avsc", Framing::Confluent(Some(7))))
+    );
+    let error = avro("no/such.avsc", Framing::Bare)
+        .load()
+        .expect_err("no file")
+        .to_string();
+    assert!(error.starts_with("cannot read no/such.avsc: No such file"), "{error}");
 }

@@ -9,7 +9,6 @@ use engine::aggregate::AggregateKind;
 use engine::operator::StatefulOperator;
 use engine::operator::aggregate::{AggregateCall, HashAggregate};
 use engine::operator::expression::column;
-use engine::operator::project::Project;
 use engine::operator::session::{BOUNDS, SessionAggregate};
 
 use super::super::aggregate::kind_of;
@@ -113,7 +112,7 @@ impl Lowering<'_> {
             .iter()
             .zip(&names)
             .map(|(slot, name)| (name.clone(), column(slot.name.clone())));
-        self.push(Project::new(columns.collect(), &self.schema)?);
+        self.project(columns.collect())?;
         let renamed = |(slot, name)| Slot { name, ..slot };
         Ok(made.into_iter().zip(names).map(renamed).collect())
     }

@@ -14,7 +14,8 @@ use super::super::error::{Result, SqlError};
 use super::super::function::OF_THE_MOMENT;
 use super::{Lowering, Slot};
 
-/// Returns the source that the plan reads, and the columns of it that are used, in the source's order.
+/// Returns the source that the plan reads, and the columns of it that are used, in the source's order, then
+/// that of the record.
 pub(super) fn of<'a>(plan: &LogicalPlan, tables: &'a [Table]) -> Result<(&'a Table, SchemaRef)> {
     let scans = scans(plan)?;
     let names: BTreeSet<_> = scans.iter().map(|scan| scan.table_name.table()).collect();
@@ -31,7 +32,8 @@ pub(super) fn of<'a>(plan: &LogicalPlan, tables: &'a [Table]) -> Result<(&'a Tab
     let used: BTreeSet<_> = scans.iter().flat_map(|scan| columns(scan)).collect();
     let input = table.schema.project(&used.into_iter().collect::<Vec<_>>());
     let input = input.map_err(|error| SqlError::new(format!("cannot choose columns: {error}")))?;
-    Ok((table, Arc::new(input)))
+    let fields = input.fields().iter().chain(&table.record).cloned();
+    Ok((table, Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
 }
 
 /// Refuses functions whose value is the moment of planning where the input never ends.

@@ -24,6 +24,7 @@ use datafusion_expr::logical_plan::{
 use datafusion_expr::{Expr, LogicalPlan};
 use engine::operator::expression::{ExpressionRef, column};
 use engine::operator::filter::Filter;
+use engine::operator::late::RECORD_COLUMN;
 use engine::operator::project::Project;
 use engine::operator::sort::{Limit, Sort, SortKey};
 use engine::operator::union::Union;
@@ -147,8 +148,7 @@ impl<'a> Lowering<'a> {
             .iter()
             .zip(names)
             .map(|(slot, name)| (name.clone(), column(slot.name.clone())));
-        self.push(Project::new(columns.collect(), &self.schema)?);
-        Ok(())
+        self.project(columns.collect())
     }
 
     fn check_mode(&self) -> Result<()> {
@@ -190,6 +190,15 @@ impl<'a> Lowering<'a> {
             (None, true) => &mut self.operators,
         };
         part.push(Arc::new(operator));
+    }
+
+    /// Pushes a projection to these columns, and to that of the record if there is one.
+    fn project(&mut self, mut columns: Vec<(String, ExpressionRef)>) -> Result<()> {
+        if self.schema.field_with_name(RECORD_COLUMN).is_ok() {
+            columns.push((RECORD_COLUMN.to_owned(), column(RECORD_COLUMN)));
+        }
+        self.push(Project::new(columns, &self.schema)?);
+        Ok(())
     }
 
     fn lower(&mut self, plan: &LogicalPlan, wanted: Wanted<'_>) -> Result<Vec<Slot>> {
@@ -260,7 +269,7 @@ impl<'a> Lowering<'a> {
             slot.name = name;
             made.push(slot);
         }
-        self.push(Project::new(columns, &self.schema)?);
+        self.project(columns)?;
         Ok(made)
     }
 
@@ -273,7 +282,8 @@ impl<'a> Lowering<'a> {
             .map(|field| kept_type(field.data_type()))
             .collect();
         let mut branches = vec![];
-        for input in &union.inputs {
+        let mut made: Vec<Slot> = names.iter().map(|name| Slot::new(name, None)).collect();
+        for (number, input) in union.inputs.iter().enumerate() {
             let mut branch = self.branch();
             let wanted: Vec<_> = names.iter().cloned().map(Some).collect();
             let slots = branch.lower(input, &wanted)?;
@@ -281,16 +291,24 @@ impl<'a> Lowering<'a> {
                 let message = "a branch of UNION ALL can't have GROUP BY, ORDER BY or LIMIT: put them around the union, or write several queries";
                 return Err(SqlError::at(self.marks.query, message));
             }
+            // What is one column of the source in every branch still is it: the event time, say.
+            for (made, slot) in made.iter_mut().zip(&slots) {
+                match number {
+                    0 => made.source.clone_from(&slot.source),
+                    _ => made.source = made.source.take().filter(|source| slot.source.as_ref() == Some(source)),
+                }
+            }
             let columns = slots
                 .iter()
                 .zip(&names)
                 .map(|(slot, name)| (name.clone(), column(slot.name.clone())));
-            branch.push(Project::new(columns.collect(), &branch.schema)?);
-            debug_assert!(branch.schema.fields().iter().map(|field| field.data_type()).eq(&types));
+            branch.project(columns.collect())?;
+            let found = branch.schema.fields().iter().map(|field| field.data_type());
+            debug_assert!(found.take(types.len()).eq(&types));
             branches.push(branch.operators);
         }
         self.push(Union::new(branches)?);
-        Ok(names.into_iter().map(|name| Slot::new(name, None)).collect())
+        Ok(made)
     }
 
     /// Returns the beginning of a branch: the columns as they are now.

@@ -9,6 +9,7 @@ use datafusion_common::{Column, DFSchema};
 use datafusion_expr::logical_plan::{Projection, Unnest};
 use datafusion_expr::{Cast, Expr, LogicalPlan};
 use engine::operator::hop::Hop;
+use engine::operator::late::RECORD_COLUMN;
 use engine::operator::tokenize::Tokenize;
 
 use super::super::error::{Result, SqlError};
@@ -166,6 +167,9 @@ impl Lowering<'_> {
         let mut kept_names: Vec<_> = kept_slots.iter().map(|slot| slot.name.as_str()).collect();
         kept_names.sort_unstable();
         kept_names.dedup();
+        if self.schema.field_with_name(RECORD_COLUMN).is_ok() {
+            kept_names.push(RECORD_COLUMN);
+        }
         let mut token = name_of(list);
         while kept_names.contains(&token.as_str()) {
             token.push('_');

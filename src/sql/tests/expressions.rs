@@ -48,6 +48,7 @@ fn offset_is_a_column_unless_a_number_follows() {
         ])),
         event_time: None,
         bounded: true,
+        record: None,
     };
     for (sql, columns) in [
         ("SELECT partition, offset\nFROM events", vec!["partition", "offset"]),

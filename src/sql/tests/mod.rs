@@ -2,6 +2,7 @@
 
 mod expressions;
 mod groups;
+mod late;
 mod refusals;
 mod streams;
 mod views;
@@ -72,6 +73,7 @@ fn table(bounded: bool) -> Table {
         schema: rows()[0].schema(),
         event_time: Some("time".to_owned()),
         bounded,
+        record: None,
     }
 }
 
@@ -115,6 +117,7 @@ fn emitted(mut aggregate: Box<dyn StatefulOperator>, inputs: &[Batch], metrics: 
     let pool = pool.expect("one thread");
     let context = AbsorbContext {
         closed_micros: None,
+        keeps_late: false,
         metrics,
     };
     let mut partials = vec![aggregate.partial(), aggregate.partial()];

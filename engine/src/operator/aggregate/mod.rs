@@ -25,6 +25,7 @@ use self::groups::{Groups, Partitioned, Shard};
 use self::window::Window;
 use super::calls::{Calls, describe};
 use super::expression::column_index;
+use super::late::InTime;
 use super::shards::{PARTIAL_GROUPS_MAX, collect};
 use super::{AbsorbContext, EmitContext, Extent, Partial, StatefulOperator};
 use crate::aggregate::Accumulator;
@@ -173,19 +174,21 @@ impl StatefulOperator for HashAggregate {
 }
 
 impl Partial for WorkerGroups {
-    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<()> {
+    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<Option<Batch>> {
         let Self { plan, groups } = self;
-        let in_time = match &plan.window {
-            Some(window) => window.rows_in_time(batch, context)?,
+        let open = match &plan.window {
+            Some(window) => window.rows_in_time(batch, context.closed_micros)?,
             None => None,
         };
-        let batch = in_time.as_ref().unwrap_or(batch);
+        let InTime { rows: batch, late } = InTime::new(batch, open.as_ref(), context)?;
         let keys: Vec<&Column> = plan.keys.iter().map(|&key| batch.column(key)).collect();
         groups.ids.clear();
         plan.codec
             .intern(&keys, batch.rows(), &mut groups.table, &mut groups.ids)?;
         let total = groups.table.len();
-        plan.calls.update(&mut groups.accumulators, batch, &groups.ids, total)
+        plan.calls
+            .update(&mut groups.accumulators, &batch, &groups.ids, total)?;
+        Ok(late)
     }
 
     fn is_full(&self) -> bool {

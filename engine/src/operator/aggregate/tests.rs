@@ -62,6 +62,7 @@ fn batch(rows: &[Row<'_>]) -> Batch {
 fn absorb(operator: &mut HashAggregate, rows: &[Row<'_>]) {
     let context = AbsorbContext {
         closed_micros: None,
+        keeps_late: false,
         metrics: &Metrics::default(),
     };
     let mut partials = vec![operator.partial(), operator.partial()];
@@ -202,6 +203,7 @@ fn absorb_minutes(operator: &mut HashAggregate, closed_micros: Option<i64>, star
     let mut partials = vec![operator.partial()];
     let context = AbsorbContext {
         closed_micros,
+        keeps_late: false,
         metrics: &metrics,
     };
     partials[0]

@@ -17,7 +17,6 @@ use arrow::record_batch::RecordBatch;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::operator::AbsorbContext;
 use crate::operator::span::Micros;
 
 /// The window of a group.
@@ -81,15 +80,10 @@ impl Window {
         }
     }
 
-    /// Returns the rows of a batch that are in time, and counts the others; `None` when that is every row.
-    pub(super) fn rows_in_time(&self, batch: &Batch, context: AbsorbContext<'_>) -> Result<Option<Batch>> {
+    /// Returns which rows of a batch are in time; `None` when all are.
+    pub(super) fn rows_in_time(&self, batch: &Batch, closed_micros: Option<i64>) -> Result<Option<BooleanArray>> {
         let starts = batch.column(self.column).to_array();
-        let Some(open) = self.open(self.times(&starts)?, context.closed_micros) else {
-            return Ok(None);
-        };
-        context.metrics.rows_late.add((open.len() - open.true_count()) as u64);
-        let rows = filter_record_batch(&batch.to_records()?, &open).map_err(Error::arrow("leave out late rows"))?;
-        Ok(Some(Batch::new(rows, batch.origin().cloned())))
+        Ok(self.open(self.times(&starts)?, closed_micros))
     }
 
     /// Returns which windows are open; `None` when all are. Those without a start are not.

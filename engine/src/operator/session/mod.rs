@@ -29,6 +29,7 @@ use rayon::prelude::*;
 use self::table::{Partitioned, Sessions, Shard};
 use super::calls::{AggregateCall, Calls, describe};
 use super::expression::column_index;
+use super::late::InTime;
 use super::shards::{SHARDS, collect};
 use super::span::Micros;
 use super::{AbsorbContext, EmitContext, Extent, OutputMode, Partial, StatefulOperator};
@@ -174,10 +175,11 @@ impl StatefulOperator for SessionAggregate {
 }
 
 impl Partial for WorkerSessions {
-    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<()> {
+    fn absorb(&mut self, batch: &Batch, context: AbsorbContext<'_>) -> Result<Option<Batch>> {
         let Self { plan, sessions, keys } = self;
-        let in_time = plan.rows_in_time(batch, context)?;
-        let batch = in_time.as_ref().unwrap_or(batch);
+        let times = batch.column(plan.time).to_array();
+        let open = plan.open(plan.times(&times)?, context.closed_micros);
+        let InTime { rows: batch, late } = InTime::new(batch, open.as_ref(), context)?;
         let times = batch.column(plan.time).to_array();
         let times = plan.times(&times)?.values();
         let columns: Vec<&Column> = plan.keys.iter().map(|&key| batch.column(key)).collect();
@@ -186,7 +188,8 @@ impl Partial for WorkerSessions {
             plan.codec.intern(&columns, batch.rows(), &mut sessions.table, keys)?;
         }
         sessions.place(plan, keys, |row| (times[row], times[row]))?;
-        sessions.update(plan, batch)
+        sessions.update(plan, &batch)?;
+        Ok(late)
     }
 
     fn is_full(&self) -> bool {
@@ -244,17 +247,6 @@ impl Plan {
     /// Returns whether a session whose last row was at `last` is open when all up to `closed_micros` is closed.
     fn is_open(&self, last: i64, closed_micros: i64) -> bool {
         last.saturating_add(self.gap_micros) > closed_micros
-    }
-
-    /// Returns the rows of a batch that are in time, and counts the others; `None` when that is every row.
-    fn rows_in_time(&self, batch: &Batch, context: AbsorbContext<'_>) -> Result<Option<Batch>> {
-        let times = batch.column(self.time).to_array();
-        let Some(open) = self.open(self.times(&times)?, context.closed_micros) else {
-            return Ok(None);
-        };
-        context.metrics.rows_late.add((open.len() - open.true_count()) as u64);
-        let rows = filter_record_batch(&batch.to_records()?, &open).map_err(Error::arrow("leave out late rows"))?;
-        Ok(Some(Batch::new(rows, batch.origin().cloned())))
     }
 
     /// Returns the sessions of a snapshot that are open; `None` when that is every one.

@@ -64,6 +64,7 @@ fn absorb(operator: &mut SessionAggregate, closed_micros: Option<i64>, rows: &[R
     let metrics = Metrics::default();
     let context = AbsorbContext {
         closed_micros,
+        keeps_late: false,
         metrics: &metrics,
     };
     let mut partials = vec![operator.partial(), operator.partial()];
@@ -164,6 +165,7 @@ fn rows_without_time_are_left_out_and_counted() {
     let metrics = Metrics::default();
     let context = AbsorbContext {
         closed_micros: None,
+        keeps_late: false,
         metrics: &metrics,
     };
     let mut operator = operator();

@@ -18,6 +18,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::operator::aggregate::{AggregateCall, HashAggregate};
+use crate::operator::expression::column;
+use crate::operator::project::Project;
 use crate::operator::{Operator, OutputMode};
 use crate::pipeline::*;
 use crate::position::{OffsetRange, Partition, Positions};
@@ -205,6 +207,9 @@ impl Source for ScriptedSource {
     }
 }
 
+/// What became visible of the windows, and of the late rows.
+type Worlds = [Arc<Mutex<World>>; 2];
+
 /// How a test runs its rows.
 #[derive(Clone)]
 struct Run {
@@ -232,7 +237,8 @@ impl Run {
         }
     }
 
-    fn job(&self, sink: Ledger) -> Job {
+    /// Late rows are dead letters: their numbers.
+    fn job(&self, sink: Ledger, letters: Ledger) -> Job {
         let call = |name: &str, kind, arguments: &[&str]| AggregateCall {
             name: name.to_owned(),
             kind,
@@ -244,10 +250,13 @@ impl Run {
         ];
         let tumble = Tumble::new();
         let aggregate = HashAggregate::new(&["window", "key"], &calls, &tumble.schema()).expect("columns that exist");
+        let number = vec![("number".to_owned(), column("number"))];
+        let late = Project::new(number, &tumble.schema()).expect("a column that exists");
         let query = Query {
             operators: vec![Arc::new(tumble)],
             aggregate: Some(Box::new(aggregate.with_window("window", SIZE).expect("a timestamp"))),
             mode: self.mode,
+            late: Some(Arc::new(late)),
             ..Query::new(Box::new(sink))
         };
         let source = ScriptedSource {
@@ -263,26 +272,41 @@ impl Run {
         };
         Job {
             time: Some(time),
+            dead_letters: Some(Box::new(letters)),
             ..Job::new(Box::new(source), query)
         }
     }
 
     /// Runs to the end of the rows, and returns what became visible and the counters of the last run.
     fn finish(&self, root: &Path) -> (World, Arc<Metrics>) {
-        let world = Arc::default();
+        let (world, _, metrics) = self.finish_with_letters(root);
+        (world, metrics)
+    }
+
+    /// Runs to the end of the rows, and returns the numbers of the late ones too, in their order.
+    fn finish_with_letters(&self, root: &Path) -> (World, Vec<i64>, Arc<Metrics>) {
+        let worlds = Worlds::default();
         for _ in 0..10_000 {
             let (stop, metrics) = (Arc::new(Stop::default()), Arc::new(Metrics::default()));
-            if self.start(root, &world, &stop, &metrics) == Outcome::Finished {
-                return (std::mem::take(&mut *world.lock().expect("no panic")), metrics);
+            if self.start(root, &worlds, &stop, &metrics) == Outcome::Finished {
+                let [world, letters] = worlds.map(|world| std::mem::take(&mut *world.lock().expect("no panic")));
+                let numbers = letters.batches().flat_map(|letters| {
+                    let numbers = letters.column(0).as_primitive::<Int64Type>();
+                    numbers.values().to_vec()
+                });
+                let mut numbers: Vec<_> = numbers.collect();
+                numbers.sort_unstable();
+                return (world, numbers, metrics);
             }
         }
         panic!("every run gets further")
     }
 
-    fn start(&self, root: &Path, world: &Arc<Mutex<World>>, stop: &Arc<Stop>, metrics: &Arc<Metrics>) -> Outcome {
+    fn start(&self, root: &Path, worlds: &Worlds, stop: &Arc<Stop>, metrics: &Arc<Metrics>) -> Outcome {
+        let [world, letters] = worlds;
         let mut sink = Ledger::new(world);
         sink.stop = self.in_pieces.then(|| Arc::clone(stop));
-        let job = self.job(sink);
+        let job = self.job(sink, Ledger::new(letters));
         let store = LocalStore::open(root, job.parts()).expect("a scratch folder");
         let settings = Settings {
             trigger: Some(self.trigger_rows.map_or(Duration::ZERO, Duration::from_secs)),
@@ -401,9 +425,26 @@ proptest! {
         let late = late_rows(&rows, trigger_rows, mode);
         let run = Run { trigger_rows: Some(trigger_rows), ..Run::new(&rows, mode) };
         let root = tempfile::tempdir().expect("a scratch folder");
-        let (world, metrics) = run.finish(root.path());
+        let (world, letters, metrics) = run.finish_with_letters(root.path());
         prop_assert_eq!(metrics.rows_late.get(), late.len() as u64);
+        let late_numbers: Vec<_> = late.iter().map(|&number| i64::try_from(number).expect("small")).collect();
+        prop_assert_eq!(letters, late_numbers);
         prop_assert_eq!(windows(&world, mode), naive(&rows, |number| !late.contains(&number)));
+    }
+
+    #[test]
+    fn a_row_is_in_its_window_or_a_dead_letter_whatever_interrupts_the_run(
+        rows in prop::collection::vec((0..2_i32, prop::option::weighted(0.95, 0..200_i64), prop::sample::select(vec!["a", "b"])), 1..60),
+        batch_rows in 1..5_usize,
+        threads in 1..3_usize,
+        mode in prop::sample::select(vec![OutputMode::Append, OutputMode::Update]),
+    ) {
+        let run = Run { batch_rows, threads, in_pieces: true, ..Run::new(&rows, mode) };
+        let root = tempfile::tempdir().expect("a scratch folder");
+        let (world, letters, _) = run.finish_with_letters(root.path());
+        prop_assert!(letters.is_sorted_by(|earlier, later| earlier < later), "each late row once");
+        let is_late = |number: usize| letters.contains(&i64::try_from(number).expect("small"));
+        prop_assert_eq!(windows(&world, mode), naive(&rows, |number| !is_late(number)));
     }
 }
 
@@ -495,7 +536,7 @@ fn closed_windows_leave_the_state() {
 #[test]
 fn append_is_refused_where_no_group_becomes_final() {
     let run = Run::new(&[], OutputMode::Append);
-    let mut job = run.job(Ledger::default());
+    let mut job = run.job(Ledger::default(), Ledger::default());
     job.check().expect("windows and an event time");
     job.time = None;
     let error = job.check().expect_err("no event time").to_string();
@@ -504,7 +545,7 @@ fn append_is_refused_where_no_group_becomes_final() {
         "{error}"
     );
 
-    let mut job = run.job(Ledger::default());
+    let mut job = run.job(Ledger::default(), Ledger::default());
     job.queries[0].name = "errors".to_owned();
     let count = AggregateCall {
         name: "rows".to_owned(),
@@ -519,16 +560,38 @@ fn append_is_refused_where_no_group_becomes_final() {
         "{error}"
     );
 
-    let mut job = run.job(Ledger::default());
+    let mut job = run.job(Ledger::default(), Ledger::default());
     job.time.as_mut().expect("it has one").column = "key".to_owned();
     let error = job.check().expect_err("no time").to_string();
     assert!(error.contains("`key` is Utf8, expected a timestamp"), "{error}");
 }
 
 #[test]
+fn a_micro_batch_has_its_time_and_no_more_whatever_waits() {
+    let rows: Vec<Row> = (0..40).map(|time| (0, Some(time), "a")).collect();
+    let run = Run {
+        trigger_rows: Some(2),
+        ..Run::new(&rows, OutputMode::Update)
+    };
+    let root = tempfile::tempdir().expect("a scratch folder");
+    let (world, _) = run.finish(root.path());
+    assert!(world.visible.len() >= rows.len() / 2, "{} epochs", world.visible.len());
+}
+
+#[test]
+fn late_rows_that_are_kept_need_a_place() {
+    let mut job = Run::new(&[], OutputMode::Append).job(Ledger::default(), Ledger::default());
+    job.queries[0].name = "errors".to_owned();
+    job.dead_letters = None;
+    let error = job.check().expect_err("nowhere to go").to_string();
+    let expected = "query `errors`: late rows are to be dead letters, and the job has no output for those";
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn a_job_whose_windows_are_put_out_otherwise_is_another_job() {
     let root = tempfile::tempdir().expect("a scratch folder");
-    let parts = |mode| Run::new(&[], mode).job(Ledger::default()).parts();
+    let parts = |mode| Run::new(&[], mode).job(Ledger::default(), Ledger::default()).parts();
     drop(LocalStore::open(root.path(), parts(OutputMode::Append)).expect("a scratch folder"));
     let error = LocalStore::open(root.path(), parts(OutputMode::Update)).expect_err("another mode");
     let error = error.to_string();
