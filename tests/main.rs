@@ -16,6 +16,8 @@ mod job_files;
 #[cfg(feature = "sql")]
 mod jobs;
 #[cfg(feature = "sql")]
+mod progress;
+#[cfg(feature = "sql")]
 mod query;
 mod readme;
 mod security;

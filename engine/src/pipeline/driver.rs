@@ -293,6 +293,7 @@ impl<'a> Driver<'a> {
     }
 
     fn barrier(&mut self) -> Result<()> {
+        let begun = self.intake.clock.monotonic();
         let epoch = self.committed.0.next();
         let state = self.cursor.state.clone();
         let token = self.outputs.prepare(&Barrier {
@@ -310,6 +311,11 @@ impl<'a> Driver<'a> {
         self.committed = (epoch, state);
         self.has_output = false;
         self.metrics.epochs.add(1);
+        self.metrics.epoch.set(epoch.0);
+        let took = self.intake.clock.monotonic().saturating_sub(begun);
+        self.metrics
+            .commit_micros
+            .add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         Ok(())
     }
 
