@@ -95,6 +95,7 @@ impl<'a> Driver<'a> {
         let lanes = queries.iter().zip(operators).map(lane).collect();
         let pool = build_pool(threads)?;
         let bounded = begin.source.ends.is_some();
+        metrics.epoch.set(begin.epoch.0);
         metrics.set_bounds(&begin.source.positions, begin.source.ends.as_ref());
         let (readers, receiver) = source::Intake::new(settings.queue_bytes);
         source.start(&begin.source, readers)?;

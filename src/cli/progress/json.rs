@@ -29,6 +29,8 @@ pub(super) struct Facts {
 pub(super) struct Lines {
     facts: Facts,
     last: Seen,
+    /// Whether there was a line.
+    has_told: bool,
 }
 
 /// The counters at a line.
@@ -40,6 +42,7 @@ struct Seen {
     rows_late: u64,
     rows_repaired: u64,
     micro_batches: u64,
+    epoch: u64,
     commit_micros: u64,
     positions: Positions,
 }
@@ -70,6 +73,7 @@ impl Lines {
         Self {
             facts,
             last: Seen::now(metrics),
+            has_told: false,
         }
     }
 
@@ -79,8 +83,16 @@ impl Lines {
         (is_new || self.last.at.elapsed() >= SILENCE_MAX).then(|| self.line(metrics))
     }
 
+    /// Returns the last line of a run, unless the one before has told all.
+    pub(super) fn finish(&mut self, metrics: &Metrics) -> Option<String> {
+        let told = (self.last.rows_in, self.last.rows_out, self.last.epoch);
+        let is_new = told != (metrics.rows_in.get(), metrics.rows_out.get(), metrics.epoch.get());
+        (is_new || !self.has_told).then(|| self.line(metrics))
+    }
+
     /// Returns the line of what happened since the last one.
-    pub(super) fn line(&mut self, metrics: &Metrics) -> String {
+    fn line(&mut self, metrics: &Metrics) -> String {
+        self.has_told = true;
         let now = Seen::now(metrics);
         let last = std::mem::replace(&mut self.last, now);
         let (facts, now) = (&self.facts, &self.last);
@@ -116,7 +128,7 @@ impl Lines {
             "runId": facts.run_id,
             "name": facts.name,
             "timestamp": rfc3339(Utc::now()),
-            "batchId": metrics.epoch.get(),
+            "batchId": now.epoch,
             "numInputRows": rows,
             "inputRowsPerSecond": rate,
             "processedRowsPerSecond": rate,
@@ -148,6 +160,7 @@ impl Seen {
             rows_late: metrics.rows_late.get(),
             rows_repaired: metrics.rows_repaired.get(),
             micro_batches: metrics.micro_batches.get(),
+            epoch: metrics.epoch.get(),
             commit_micros: metrics.commit_micros.get(),
             positions: metrics.positions(),
         }
@@ -256,5 +269,14 @@ mod tests {
             (&line["numInputRows"], &line["sources"][0]["startOffset"]["nginx"]["0"]),
             (&json!(1), &json!(20))
         );
+    }
+    #[test]
+    fn the_last_line_tells_only_what_is_new() {
+        let metrics = Metrics::default();
+        let mut lines = Lines::new(facts(), &metrics);
+        assert!(lines.finish(&metrics).is_some(), "a run has at least one line");
+        assert_eq!(lines.finish(&metrics), None);
+        metrics.rows_out.add(1);
+        assert!(lines.finish(&metrics).is_some(), "the end of the input put a row out");
     }
 }

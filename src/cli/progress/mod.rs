@@ -236,7 +236,9 @@ impl View {
     fn finish(&mut self, metrics: &Metrics, done: bool) {
         clear();
         if let Some(lines) = &mut self.json {
-            say(&lines.line(metrics));
+            if let Some(line) = lines.finish(metrics) {
+                say(&line);
+            }
         } else if done {
             let seconds = self.start.elapsed().as_secs_f64();
             let (rows, bytes) = (metrics.rows_in.get(), metrics.bytes_in.get());
