@@ -18,6 +18,8 @@ mod job_files;
 #[cfg(feature = "sql")]
 mod jobs;
 #[cfg(feature = "sql")]
+mod progress;
+#[cfg(feature = "sql")]
 mod query;
 mod readme;
 mod security;

@@ -25,12 +25,17 @@ pub struct Metrics {
     pub micro_batches: Counter,
     /// Committed epochs of this run.
     pub epochs: Counter,
+    /// The number of the last committed epoch, which goes on over restarts.
+    pub epoch: Counter,
+    /// Microseconds that the ends of epochs took: output made durable, checkpoint, commit.
+    pub commit_micros: Counter,
     /// Groups in the state of the aggregates.
     pub groups: Counter,
     watermark: Watermark,
     positions: Mutex<Positions>,
     ends: Mutex<Option<Positions>>,
     starts: Mutex<Positions>,
+    latest: Mutex<Option<Positions>>,
 }
 
 /// A number that one thread moves and others read.
@@ -100,6 +105,41 @@ impl Metrics {
         lock(&self.positions).clone()
     }
 
+    /// Records where partitions end now; those that are not named stay as they are.
+    pub fn set_latest(&self, ends: &Positions) {
+        let mut latest = lock(&self.latest);
+        let latest = latest.get_or_insert_default();
+        for (partition, &end) in &ends.0 {
+            latest.advance(partition, end);
+        }
+    }
+
+    /// Returns where partitions ended when the source last looked, if it ever did.
+    pub fn latest(&self) -> Option<Positions> {
+        lock(&self.latest).clone()
+    }
+
+    /// Returns how many offsets the run is behind the ends of its partitions, if those are known. Offsets need not be dense:
+    /// there are at most as many records.
+    pub fn lag(&self) -> Option<u64> {
+        let (positions, latest) = (lock(&self.positions), lock(&self.latest));
+        let behind = |(partition, &end): (&Partition, &i64)| {
+            let position = positions.get(partition).unwrap_or(end);
+            u64::try_from(end - position).unwrap_or(0)
+        };
+        Some(latest.as_ref()?.0.iter().map(behind).sum())
+    }
+
+    /// Returns where the run started.
+    pub fn starts(&self) -> Positions {
+        lock(&self.starts).clone()
+    }
+
+    /// Returns whether the run has an end.
+    pub fn is_bounded(&self) -> bool {
+        lock(&self.ends).is_some()
+    }
+
     /// Returns the offsets done and the offsets to do in this run, if it is bounded.
     pub fn share_done(&self) -> Option<(u64, u64)> {
         let (starts, positions, ends) = (lock(&self.starts), lock(&self.positions), lock(&self.ends));
@@ -116,4 +156,27 @@ impl Metrics {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_what_partitions_hold_beyond_the_positions() {
+        let metrics = Metrics::default();
+        let positions = |offsets: [i64; 2]| {
+            let entry = |(index, offset)| (Partition::new("logs", index), offset);
+            Positions((0..).zip(offsets).map(entry).collect())
+        };
+        metrics.set_bounds(&positions([3, 5]), None);
+        assert_eq!(metrics.lag(), None, "no one has looked yet");
+        metrics.set_latest(&positions([10, 5]));
+        assert_eq!(metrics.lag(), Some(7));
+        // What was read since the look is no lag below zero.
+        metrics.set_positions(&positions([9, 8]));
+        assert_eq!(metrics.lag(), Some(1));
+        metrics.set_latest(&Positions([(Partition::new("logs", 1), 18)].into()));
+        assert_eq!(metrics.lag(), Some(11));
+    }
 }

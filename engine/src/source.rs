@@ -82,6 +82,11 @@ pub enum Event {
         /// The partition.
         partition: Partition,
     },
+    /// Where partitions end now, if nothing more comes: what lag is measured against.
+    Latest {
+        /// The offset that the next record of each would get.
+        ends: Positions,
+    },
     /// Reading failed for good.
     Failed(Error),
 }

@@ -106,7 +106,8 @@ pub(super) fn report(job: &Path, errors: &JobErrors) -> Exit {
     Exit::Invalid
 }
 
-/// Returns the checked job; with SQL built in, its statements are checked too.
+/// Returns the checked job.
+#[cfg(feature = "sql")]
 pub(super) fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
     checked(&JobFile::read(job, overrides)?)
 }
@@ -116,6 +117,7 @@ pub(super) fn load_with_tests(job: &Path, overrides: &Overrides) -> Result<JobPl
     checked(&JobFile::read_with_tests(job, overrides)?)
 }
 
+/// With SQL built in, the statements are checked too.
 fn checked(file: &JobFile<'_>) -> Result<JobPlan, JobErrors> {
     #[cfg(feature = "sql")]
     return file.check(Some(&crate::job::build::SqlAnalysis::default()));

@@ -45,7 +45,10 @@ impl Launch<'_> {
             metrics: &self.metrics,
             clock: &SystemClock::default(),
         };
-        let progress = self.progress.map(|progress| progress.start(Arc::clone(&self.metrics)));
+        let progress = self.progress.map(|progress| {
+            let id = surroundings.store.as_ref().map(|store| store.job());
+            progress.of_job(id).start(Arc::clone(&self.metrics))
+        });
         let outcome = engine::pipeline::run(self.job, &self.settings, surroundings);
         if let Some(progress) = progress {
             progress.finish(outcome.is_ok());

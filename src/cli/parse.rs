@@ -68,7 +68,7 @@ impl Parse {
                 }
                 Some(Event::Failed(error)) => return Err(error),
                 Some(Event::Ended { .. }) => break,
-                Some(Event::Advanced { .. } | Event::Added { .. }) | None => {}
+                Some(Event::Advanced { .. } | Event::Added { .. } | Event::Latest { .. }) | None => {}
             }
         }
         source.stop();

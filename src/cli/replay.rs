@@ -16,7 +16,7 @@ use engine::source::Source;
 use super::Exit;
 use super::kafka::ConnectionArguments;
 use super::launch::{self, Launch, Output};
-use super::progress::Progress;
+use super::progress::ProgressArguments;
 use super::value;
 
 const EXAMPLES: &str = "\
@@ -82,6 +82,8 @@ pub(super) struct Replay {
     /// Memory for batches that wait
     #[arg(long, value_name = "BYTES", default_value = "32MiB", value_parser = value::bytes)]
     queue: u64,
+    #[command(flatten)]
+    progress: ProgressArguments,
 }
 
 impl Replay {
@@ -98,8 +100,10 @@ impl Replay {
         options.file_bytes_max = Some(self.file_bytes);
         options.file_age_max = self.file_age;
         let sink = ParquetSink::new(options)?;
+        let job = Job::new(Box::new(source), Query::new(Box::new(sink)));
         let launch = Launch {
-            job: Job::new(Box::new(source), Query::new(Box::new(sink))),
+            progress: (!output.quiet).then(|| self.progress.of("replay", &job)),
+            job,
             settings: Settings {
                 threads: NonZeroUsize::MIN,
                 trigger: None,
@@ -108,7 +112,6 @@ impl Replay {
                 max_error_ratio: None,
             },
             checkpoint: Some(&checkpoint),
-            progress: (!output.quiet).then(|| Progress::new("replay")),
             bounded: true,
             metrics: Arc::default(),
         };

@@ -9,7 +9,7 @@ use engine::Result;
 use super::Exit;
 use super::check::{OverrideArguments, load, report};
 use super::launch::{Launch, Output};
-use super::progress::Progress;
+use super::progress::ProgressArguments;
 use crate::job::build::{BuildError, build};
 
 const EXAMPLES: &str = "\
@@ -32,7 +32,8 @@ Examples:
   millstream new errors_a_minute --out errors.toml
   millstream run errors.toml
   millstream run errors.toml --from 1h --to latest --set sink.dir=out/last-hour
-  millstream run errors.toml --set run.threads=4";
+  millstream run errors.toml --set run.threads=4
+  millstream run errors.toml --progress json 2> progress.jsonl";
 
 /// Run a job file: read, decode, compute in SQL, write; for ever, or to the end of its input
 #[derive(Debug, Args)]
@@ -43,6 +44,8 @@ pub(super) struct Run {
     job: PathBuf,
     #[command(flatten)]
     overrides: OverrideArguments,
+    #[command(flatten)]
+    progress: ProgressArguments,
 }
 
 impl Run {
@@ -57,11 +60,12 @@ impl Run {
             Err(BuildError::Job(errors)) => return Ok(report(&self.job, &errors)),
             Err(BuildError::Engine(error)) => return Err(error),
         };
+        let progress = (!output.quiet).then(|| self.progress.of(&plan.name, &built.job));
         let launch = Launch {
             job: built.job,
             settings: built.settings,
             checkpoint: built.checkpoint.as_deref(),
-            progress: (!output.quiet).then(|| Progress::new(&plan.name)),
+            progress,
             bounded: built.bounded,
             metrics: Arc::default(),
         };

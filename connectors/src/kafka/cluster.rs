@@ -131,6 +131,14 @@ impl Cluster {
         Ok(lows.into_iter().map(span).collect())
     }
 
+    /// Returns where each of `partitions` ends.
+    ///
+    /// # Errors
+    /// When the brokers do not answer within `patience`, or refuse.
+    pub(super) fn ends(&self, partitions: &[Partition], patience: Duration) -> Result<BTreeMap<Partition, i64>> {
+        self.offsets_at(partitions, AT_END, patience)
+    }
+
     /// Returns the first offset of each partition whose record has the time `milliseconds` or a later one; a
     /// partition without such a record is left out.
     ///

@@ -368,6 +368,7 @@ mod tests {
                 }
                 Event::Ended { .. } => open -= 1,
                 Event::Advanced { partition, position } => state.positions.advance(&partition, position),
+                Event::Latest { ends } => assert!(ends.0.keys().eq(state.positions.0.keys()), "{ends:?}"),
                 event => panic!("{event:?} is not expected"),
             }
         }

@@ -1,13 +1,13 @@
 //! The watcher thread: notices partitions and matching topics that are added, and topics that are deleted or recreated,
-//! while a job runs.
+//! while a job runs, and tells where the partitions end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use engine::position::Partition;
+use engine::position::{Partition, Positions};
 use engine::source::{Event, Intake};
 use engine::{Error, Result};
 
@@ -16,6 +16,9 @@ use super::reader::{Assignment, Shared};
 
 /// How long one question may take; a question without an answer is asked again at the next interval.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often the partitions' ends are asked for: lag is for people, and a question costs the brokers little.
+const ENDS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often in a row a topic must be unknown before it counts as deleted: a broker that just started may not know it.
 const UNKNOWN_MAX: u32 = 2;
@@ -43,15 +46,35 @@ impl Watcher {
     pub(super) fn run(mut self) {
         let interval = self.shared.options.metadata_interval;
         let mut unknown = BTreeMap::new();
-        while self.stop.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+        let mut looked_at = Instant::now();
+        self.tell_ends();
+        while self.stop.recv_timeout(interval.min(ENDS_INTERVAL)) == Err(RecvTimeoutError::Timeout) {
             if self.intake.is_closed() || self.shared.stopping.load(Ordering::Relaxed) {
                 return;
             }
-            if let Err(error) = self.look(&mut unknown) {
-                // A closed intake no longer needs to know.
-                let _ = self.intake.send(Event::Failed(error));
-                return;
+            if looked_at.elapsed() >= interval {
+                looked_at = Instant::now();
+                if let Err(error) = self.look(&mut unknown) {
+                    // A closed intake no longer needs to know.
+                    let _ = self.intake.send(Event::Failed(error));
+                    return;
+                }
             }
+            self.tell_ends();
+        }
+    }
+
+    /// Tells where the partitions end, if the brokers say so now.
+    fn tell_ends(&self) {
+        let partitions: Vec<Partition> = self.known.iter().cloned().collect();
+        match self.shared.cluster.ends(&partitions, PATIENCE) {
+            Ok(ends) => {
+                // A closed intake no longer needs to know.
+                let ends = Positions(ends);
+                let _ = self.intake.send(Event::Latest { ends });
+            }
+            // The readers say when the brokers are away.
+            Err(error) => tracing::debug!(%error, "no ends of partitions"),
         }
     }
 

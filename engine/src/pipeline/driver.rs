@@ -98,6 +98,7 @@ impl<'a> Driver<'a> {
         let lanes = queries.iter().zip(operators).zip(late).map(lane).collect();
         let pool = build_pool(threads)?;
         let bounded = begin.source.ends.is_some();
+        metrics.epoch.set(begin.epoch.0);
         metrics.set_bounds(&begin.source.positions, begin.source.ends.as_ref());
         let (readers, receiver) = source::Intake::new(settings.queue_bytes);
         source.start(&begin.source, readers)?;
@@ -296,6 +297,7 @@ impl<'a> Driver<'a> {
     }
 
     fn barrier(&mut self) -> Result<()> {
+        let begun = self.intake.clock.monotonic();
         let epoch = self.committed.0.next();
         let state = self.cursor.state.clone();
         let token = self.outputs.prepare(&Barrier {
@@ -313,6 +315,11 @@ impl<'a> Driver<'a> {
         self.committed = (epoch, state);
         self.has_output = false;
         self.metrics.epochs.add(1);
+        self.metrics.epoch.set(epoch.0);
+        let took = self.intake.clock.monotonic().saturating_sub(begun);
+        self.metrics
+            .commit_micros
+            .add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         Ok(())
     }
 

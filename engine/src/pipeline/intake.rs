@@ -118,6 +118,7 @@ impl Cursor {
             Event::Ended { partition } => {
                 self.open.remove(&partition);
             }
+            Event::Latest { ends } => metrics.set_latest(&ends),
             Event::Failed(error) => return Err(error),
         }
         Ok(None)

@@ -259,7 +259,7 @@ impl Reading {
                 Some(Event::Ended { .. }) => self.open -= 1,
                 Some(Event::Added { .. }) => self.open += 1,
                 Some(Event::Failed(error)) => return Err(error),
-                Some(Event::Advanced { .. }) | None => {}
+                Some(Event::Advanced { .. } | Event::Latest { .. }) | None => {}
             }
         }
         Ok(None)

@@ -1,7 +1,9 @@
-//! What long work shows: a bar on a terminal, a line every ten seconds elsewhere.
+//! What long work shows: a bar on a terminal, a line every ten seconds elsewhere, or JSON lines for programs.
 //!
 //! While the bar is there, everything else that goes to the standard error is written above it, through [`Stderr`] or
 //! [`say`].
+
+mod json;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -10,8 +12,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
+use clap::{Args, ValueEnum};
 use engine::metrics::Metrics;
+use engine::pipeline::Job;
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::json::{Facts, Lines};
 
 /// How often the bar is drawn: smooth for the eye.
 const DRAW_INTERVAL: Duration = Duration::from_millis(200);
@@ -19,14 +25,53 @@ const DRAW_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a line is written where no one watches.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often JSON lines are written at most: as often as results are put out by default.
+const JSON_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The bar that is on the terminal, if any.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// The work's name, as the progress shows it.
+/// The work's name, and how its progress is shown.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
     title: String,
-    is_live: bool,
+    form: Form,
+}
+
+/// How the progress of a job is shown.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct ProgressArguments {
+    /// How progress is shown on the standard error: text for people, or json, an object a line with the names of Spark's
+    /// StreamingQueryProgress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Shown::Text)]
+    progress: Shown,
+}
+
+impl ProgressArguments {
+    /// Returns the progress of `job`, which is called `title`.
+    pub(super) fn of(self, title: &str, job: &Job) -> Progress {
+        match self.progress {
+            Shown::Text => Progress::new(title),
+            Shown::Json => Progress {
+                title: title.to_owned(),
+                form: Form::Json(Box::new(Facts::new(title, job))),
+            },
+        }
+    }
+}
+
+/// How progress is shown, as the command line says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shown {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Live,
+    AtTheEnd,
+    Json(Box<Facts>),
 }
 
 /// Progress being shown by a thread of its own.
@@ -43,20 +88,32 @@ impl Progress {
     pub(super) fn new(title: &str) -> Self {
         Self {
             title: title.to_owned(),
-            is_live: true,
+            form: Form::Live,
         }
     }
 
     /// Shows only the totals at the end.
     pub(super) fn at_the_end(self) -> Self {
-        Self { is_live: false, ..self }
+        Self {
+            form: Form::AtTheEnd,
+            ..self
+        }
+    }
+
+    /// Takes in the id that the job has by its checkpoint.
+    #[must_use]
+    pub(super) fn of_job(mut self, id: Option<&str>) -> Self {
+        if let (Form::Json(facts), Some(id)) = (&mut self.form, id) {
+            facts.set_id(id);
+        }
+        self
     }
 
     /// Shows `metrics` until [`Running::finish`].
     pub(super) fn start(self, metrics: Arc<Metrics>) -> Running {
         let (stop, stopped) = mpsc::channel();
         let show = move || {
-            let view = View::new(self);
+            let mut view = View::new(self, &metrics);
             loop {
                 match stopped.recv_timeout(view.interval()) {
                     Err(RecvTimeoutError::Timeout) => view.show(&metrics),
@@ -110,23 +167,35 @@ struct View {
     start: Instant,
     is_live: bool,
     is_terminal: bool,
+    json: Option<Lines>,
 }
 
 impl View {
-    fn new(progress: Progress) -> Self {
+    fn new(progress: Progress, metrics: &Metrics) -> Self {
         Self {
             title: progress.title,
             start: Instant::now(),
-            is_live: progress.is_live,
+            is_live: matches!(progress.form, Form::Live),
             is_terminal: io::stderr().is_terminal(),
+            json: match progress.form {
+                Form::Json(facts) => Some(Lines::new(*facts, metrics)),
+                Form::Live | Form::AtTheEnd => None,
+            },
         }
     }
 
     fn interval(&self) -> Duration {
-        if self.is_terminal { DRAW_INTERVAL } else { LINE_INTERVAL }
+        match (&self.json, self.is_terminal) {
+            (Some(_), _) => JSON_INTERVAL,
+            (None, true) => DRAW_INTERVAL,
+            (None, false) => LINE_INTERVAL,
+        }
     }
 
-    fn show(&self, metrics: &Metrics) {
+    fn show(&mut self, metrics: &Metrics) {
+        if let Some(line) = self.json.as_mut().and_then(|lines| lines.next(metrics)) {
+            say(&line);
+        }
         if !self.is_live {
             return;
         }
@@ -164,9 +233,13 @@ impl View {
         }
     }
 
-    fn finish(&self, metrics: &Metrics, done: bool) {
+    fn finish(&mut self, metrics: &Metrics, done: bool) {
         clear();
-        if done {
+        if let Some(lines) = &mut self.json {
+            if let Some(line) = lines.finish(metrics) {
+                say(&line);
+            }
+        } else if done {
             let seconds = self.start.elapsed().as_secs_f64();
             let (rows, bytes) = (metrics.rows_in.get(), metrics.bytes_in.get());
             let mut text = format!("{}, {} in {seconds:.1} s", rows_of(rows), HumanBytes(bytes));
@@ -208,6 +281,10 @@ impl View {
         if let Some((done, all)) = metrics.share_done().filter(|&(done, all)| 0 < done && done < all) {
             let left = seconds / done as f64 * (all - done) as f64;
             text.push_str(&format!("  {} left", HumanDuration(Duration::from_secs_f64(left))));
+        }
+        // Of work with an end the share says more.
+        if let Some(lag) = metrics.lag().filter(|_| !metrics.is_bounded()) {
+            text.push_str(&format!("  {} behind", HumanCount(lag)));
         }
         if metrics.groups.get() > 0 {
             text.push_str(&format!("  {} groups", HumanCount(metrics.groups.get())));
