@@ -18,3 +18,4 @@ mod reader;
 pub mod sink;
 pub mod source;
 mod watcher;
+pub mod wire;
