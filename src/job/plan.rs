@@ -9,7 +9,7 @@ use std::time::Duration;
 use connectors::console::Order;
 use connectors::generate::GenerateOptions;
 use connectors::kafka::config::Connection;
-use connectors::kafka::options::{DataLossPolicy, End, Start};
+use connectors::kafka::options::{Client, DataLossPolicy, End, Start};
 use connectors::parquet::Compression;
 pub use connectors::parquet::{DatePart, PartitionBy};
 use engine::{Error, Result};
@@ -95,6 +95,8 @@ pub struct KafkaSourcePlan {
     pub read_committed: bool,
     /// Reader threads.
     pub readers: NonZeroUsize,
+    /// Who reads.
+    pub client: Client,
 }
 
 /// Which topics are read.

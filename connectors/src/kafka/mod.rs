@@ -1,4 +1,4 @@
-//! Kafka: the source and the sink on librdkafka.
+//! Kafka: the source, which reads natively or with librdkafka, and the sink on librdkafka.
 
 mod bounds;
 mod cluster;
@@ -7,6 +7,7 @@ pub mod config;
 mod fellow;
 mod ffi;
 mod health;
+mod lane;
 mod marks;
 pub mod mock;
 pub mod options;
@@ -17,5 +18,6 @@ mod producer;
 mod reader;
 pub mod sink;
 pub mod source;
+mod stuck;
 mod watcher;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod kinds;
+mod leaders;
 mod segments;
 mod transactions;
 
