@@ -179,6 +179,11 @@ fn a_value_that_no_option_has_is_answered_with_those_it_has() {
         &["expected fail, skip or reset, not `ignore`"],
     );
     check(
+        "replay -t t --out x --client kafka",
+        2,
+        &["expected auto, native or librdkafka, not `kafka`"],
+    );
+    check(
         "generate --rate -5",
         2,
         &["expected lines a second, more than 0, not `-5`"],
@@ -206,6 +211,7 @@ fn what_goes_only_with_topics_is_refused_with_files() {
         "--from latest",
         "--to latest",
         "--on-data-loss skip",
+        "--client native",
         "--read-uncommitted",
         "--topic t",
     ] {

@@ -17,6 +17,7 @@ mod golden;
 mod job_files;
 #[cfg(feature = "sql")]
 mod jobs;
+mod native_fetch;
 #[cfg(feature = "sql")]
 mod progress;
 #[cfg(feature = "sql")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use connectors::kafka::options::{DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
+use connectors::kafka::options::{Client, DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
 use connectors::kafka::source::KafkaSource;
 use connectors::parquet::{Compression, Layout, ParquetOptions, ParquetSink};
 use engine::Result;
@@ -61,6 +61,9 @@ pub(super) struct Replay {
     /// Read records of open and aborted transactions too
     #[arg(long)]
     read_uncommitted: bool,
+    /// Who reads: native, librdkafka, or auto (native, but librdkafka for what only that can)
+    #[arg(long, value_name = "CLIENT", default_value = "auto")]
+    client: Client,
     /// none, snappy, lz4 or zstd[:LEVEL]
     #[arg(long, value_name = "CODEC", default_value = "zstd:1")]
     compression: Compression,
@@ -130,6 +133,7 @@ impl Replay {
         options.columns = KafkaColumn::ALL.to_vec();
         options.read_committed = !self.read_uncommitted;
         options.on_data_loss = self.on_data_loss;
+        options.client = self.client;
         KafkaSource::new(options)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use connectors::console::{ConsoleOptions, ConsoleSink, Order};
 use connectors::file::{FileOptions, FileSource};
-use connectors::kafka::options::{DataLossPolicy, End, SourceOptions, Start};
+use connectors::kafka::options::{Client, DataLossPolicy, End, SourceOptions, Start};
 use connectors::kafka::sink::{Delivery, KafkaSink, SinkOptions, ValueFormat};
 use connectors::kafka::source::KafkaSource;
 use connectors::parquet::{Compression, Layout, ParquetOptions, ParquetSink};
@@ -74,6 +74,9 @@ pub(super) struct Wordcount {
     /// Read records of open and aborted transactions too
     #[arg(long, conflicts_with = "files")]
     read_uncommitted: bool,
+    /// Who reads: native, librdkafka, or auto (native, but librdkafka for what only that can)
+    #[arg(long, value_name = "CLIENT", default_value = "auto", conflicts_with = "files")]
+    client: Client,
 
     /// What separates words: ascii (white space), space, unicode (white space), word (all but letters, digits, _), or
     /// bytes:CHARACTERS
@@ -193,6 +196,7 @@ impl Wordcount {
         options.to = self.to.clone();
         options.read_committed = !self.read_uncommitted;
         options.on_data_loss = self.on_data_loss;
+        options.client = self.client;
         Ok(Box::new(KafkaSource::new(options)?))
     }
 

@@ -4,7 +4,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use connectors::console::Order;
-use connectors::kafka::options::{DataLossPolicy, End, Start};
+use connectors::kafka::options::{Client, DataLossPolicy, End, Start};
 use connectors::parquet::Compression;
 use serde_json::Value;
 
@@ -92,6 +92,8 @@ table! {
         read_uncommitted: At<bool> = "false",
         /// Reader threads, each for its share of the partitions
         readers: At<NonZeroUsize> = "1",
+        /// Who reads: native, librdkafka, or auto: native, but librdkafka for what only that can
+        client: At<Client> = "auto",
         /// A file of librdkafka settings, `name=value` lines
         properties: Option<At<Text>>,
         /// librdkafka settings; secrets as { env = "NAME" } or { file = "PATH" }

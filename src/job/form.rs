@@ -7,7 +7,7 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use connectors::kafka::options::{DataLossPolicy, End, Start};
+use connectors::kafka::options::{Client, DataLossPolicy, End, Start};
 use connectors::parquet::Compression;
 use serde_json::{Value, json};
 
@@ -104,6 +104,7 @@ text_forms! {
     Duration, "a duration such as 1s, 500ms or 5m", "5m", units::duration;
     Start, "earliest, latest, committed, a time, an age or offsets", "earliest", str::parse::<Start>;
     End, "latest, a time, an age or offsets", "latest", str::parse::<End>;
+    Client, "auto, native or librdkafka", "auto", str::parse::<Client>;
     DataLossPolicy, "fail, skip or reset", "fail", str::parse::<DataLossPolicy>;
     Compression, "none, snappy, lz4, zstd or zstd:1 to zstd:22", "zstd:3", str::parse::<Compression>;
 }

@@ -12,7 +12,7 @@ use connectors::decode::{AvroFormat, Framing};
 use connectors::generate::GenerateOptions;
 use connectors::kafka::config::Connection;
 use connectors::kafka::given::GivenRecord;
-use connectors::kafka::options::{DataLossPolicy, End, Start};
+use connectors::kafka::options::{Client, DataLossPolicy, End, Start};
 use connectors::parquet::Compression;
 pub use connectors::parquet::{DatePart, PartitionBy};
 use engine::{Error, Result};
@@ -98,6 +98,8 @@ pub struct KafkaSourcePlan {
     pub read_committed: bool,
     /// Reader threads.
     pub readers: NonZeroUsize,
+    /// Who reads.
+    pub client: Client,
 }
 
 /// Which topics are read.

@@ -8,7 +8,7 @@ use crate::harness::broker::Broker;
 use crate::harness::process::Run;
 use crate::harness::scratch::Scratch;
 
-use super::input::Input;
+use super::input::{self, Input};
 use super::output;
 
 /// A pause for [`Job::paced`] that makes a run over [`Input::small`] take about nine seconds.
@@ -80,9 +80,11 @@ impl<'a> Job<'a> {
     /// Lets a partition's next batch be fetched `pause_ms` after the one before at the earliest, however fast the machine
     /// is: so a run lasts long enough to be interrupted.
     pub(super) fn paced(self, pause_ms: u32) -> Self {
-        // A fetch brings one batch, and while one is queued no other is fetched.
+        // An answer brings one batch of one partition, for only the first may be larger than what is asked for; and the
+        // broker waits in vain for more bytes.
+        let wait_ms = u64::from(pause_ms) / input::PARTITIONS;
         let settings =
-            format!("fetch.message.max.bytes=1000\nqueued.min.messages=1\nfetch.queue.backoff.ms={pause_ms}\n");
+            format!("fetch.message.max.bytes=1000\nfetch.min.bytes=100000000\nfetch.wait.max.ms={wait_ms}\n");
         fs::write(self.pace(), settings).expect("the scratch folder can be written");
         let path = self.pace().display().to_string();
         self.with(&["--properties", &path])

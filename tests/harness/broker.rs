@@ -38,6 +38,8 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Broker {
     bootstrap: String,
     pub(super) idle_producers: Mutex<Vec<BackgroundProducer>>,
+    /// Replicas of a new topic.
+    pub(super) replicas: i32,
     /// `None`: somebody else's broker.
     node: Option<Node>,
 }
@@ -47,6 +49,8 @@ struct Node {
     folder: PathBuf,
     ports: [u16; 5],
     kind: Kind,
+    /// 1 is the controller too.
+    number: i32,
     running: Mutex<Option<Running>>,
 }
 
@@ -60,6 +64,8 @@ struct Running {
 enum Kind {
     Plain,
     Secure,
+    /// One broker of several, which has no controller.
+    Member,
 }
 
 /// How a start failed.
@@ -198,13 +204,36 @@ impl Broker {
         Self {
             bootstrap,
             idle_producers: Mutex::default(),
+            replicas: 1,
             node,
         }
     }
 
+    /// Starts three brokers of one cluster, whose topics have three replicas. The first is the controller too; the other
+    /// two may be killed. Returns the cluster as a whole, for clients, and its brokers.
+    ///
+    /// # Panics
+    /// When they can't be started; the message says why.
+    #[track_caller]
+    pub(crate) fn cluster() -> (Self, [Self; 3]) {
+        let first = Self::own();
+        let controller = first.node().ports[1];
+        let member = |number| Self::start_node(Kind::Member, number, Some(controller));
+        let member = |number| member(number).unwrap_or_else(|problem| panic!("{problem}"));
+        let brokers = [first, member(2), member(3)];
+        let addresses: Vec<_> = brokers.iter().map(Self::bootstrap).collect();
+        let mut whole = Self::new(addresses.join(","), None);
+        whole.replicas = 3;
+        (whole, brokers)
+    }
+
     fn start(kind: Kind) -> Result<Self, String> {
+        Self::start_node(kind, 1, None)
+    }
+
+    fn start_node(kind: Kind, number: i32, controller: Option<u16>) -> Result<Self, String> {
         for _ in 0..STARTS_MAX {
-            let node = Node::prepare(kind)?;
+            let node = Node::prepare(kind, number, controller)?;
             match node.launch() {
                 Ok(running) => *node.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running),
                 Err(StartError::PortTaken) => continue,
@@ -238,15 +267,18 @@ impl Broker {
 }
 
 impl Node {
-    /// Chooses a folder and ports, and formats the storage.
-    fn prepare(kind: Kind) -> Result<Self, String> {
+    /// Chooses a folder and ports, but for the one of a controller that is there, and formats the storage.
+    fn prepare(kind: Kind, number: i32, controller: Option<u16>) -> Result<Self, String> {
         let parent = target().join("test-broker");
         sweep(&parent);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut ports: [u16; 5] = ports::free();
+        ports[1] = controller.unwrap_or(ports[1]);
         let node = Self {
-            folder: parent.join(format!("{}-{number}", std::process::id())),
-            ports: ports::free(),
+            folder: parent.join(format!("{}-{folder}", std::process::id())),
+            ports,
             kind,
+            number,
             running: Mutex::new(None),
         };
         create_folder(&node.folder)?;
@@ -268,6 +300,11 @@ impl Node {
         let listeners = match self.kind {
             Kind::Plain => include_str!("../broker/plain.properties.in"),
             Kind::Secure => include_str!("../broker/secure.properties.in"),
+            Kind::Member => include_str!("../broker/member.properties.in"),
+        };
+        let roles = match self.kind {
+            Kind::Plain | Kind::Secure => "broker,controller",
+            Kind::Member => "broker",
         };
         let mut settings = format!("{}\n{listeners}", include_str!("../broker/common.properties.in"));
         let names = [
@@ -282,6 +319,8 @@ impl Node {
         }
         let folder = self.folder.to_str().expect("cargo's target folder has a UTF-8 name");
         settings
+            .replace("@ROLES@", roles)
+            .replace("@NODE@", &self.number.to_string())
             .replace("@DATA@", &format!("{folder}/data"))
             .replace("@CERTS@", &format!("{folder}/certs"))
     }

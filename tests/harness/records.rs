@@ -129,6 +129,17 @@ impl Broker {
         records: impl IntoIterator<Item = NewRecord>,
         end: End,
     ) {
+        let transaction = self.begin_transaction();
+        transaction.produce(topic, partition, records);
+        transaction.end(end);
+    }
+
+    /// Begins a transaction of a producer of its own.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub(crate) fn begin_transaction(&self) -> Transaction {
         let mut settings = self.producer_settings();
         settings.set("transactional.id", Self::unique("harness"));
         let producer = create_producer(&settings);
@@ -136,14 +147,7 @@ impl Broker {
             .init_transactions(PATIENCE)
             .expect("the broker knows transactions");
         producer.begin_transaction().expect("no transaction is open");
-        for record in records {
-            send(&producer, topic, partition, &record);
-        }
-        finish(&producer);
-        match end {
-            End::Commit => producer.commit_transaction(PATIENCE).expect("the transaction commits"),
-            End::Abort => producer.abort_transaction(PATIENCE).expect("the transaction aborts"),
-        }
+        Transaction(producer)
     }
 
     /// Returns every record of a topic, in order within each partition.
@@ -223,6 +227,35 @@ impl Broker {
             ("reconnect.backoff.max.ms", "200"),
             ("message.max.bytes", "10485760"),
         ])
+    }
+}
+
+/// A transaction that is open; dropped, it stays open until its timeout.
+pub(crate) struct Transaction(BackgroundProducer);
+
+impl Transaction {
+    /// Writes records to one partition, in order, and waits until all are stored.
+    ///
+    /// # Panics
+    /// When one of them is refused.
+    #[track_caller]
+    pub(crate) fn produce(&self, topic: &str, partition: i32, records: impl IntoIterator<Item = NewRecord>) {
+        for record in records {
+            send(&self.0, topic, partition, &record);
+        }
+        finish(&self.0);
+    }
+
+    /// Ends the transaction, which leaves a marker: an offset without a record.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub(crate) fn end(self, end: End) {
+        match end {
+            End::Commit => self.0.commit_transaction(PATIENCE).expect("the transaction commits"),
+            End::Abort => self.0.abort_transaction(PATIENCE).expect("the transaction aborts"),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::PATIENCE;
 use super::broker::Broker;
+use super::jvm;
 
 /// The offsets of a partition that can be read: the half-open range `[start, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Broker {
     /// When the broker refuses.
     #[track_caller]
     pub(crate) fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.replicas));
         topic.config.extend(settings);
         let results = block_on(self.admin().create_topics(&[topic], &options()));
         expect_one(results.expect("the broker answers"));
@@ -57,6 +58,37 @@ impl Broker {
         let name = Self::unique(name);
         self.create_topic(&name, partitions, &[]);
         name
+    }
+
+    /// Returns the broker that leads a partition, if one does.
+    ///
+    /// # Panics
+    /// When no broker answers.
+    #[track_caller]
+    pub(crate) fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let consumer: BaseConsumer = self.client(&[]).create().expect("a valid configuration");
+        let metadata = consumer
+            .fetch_metadata(Some(topic), PATIENCE)
+            .expect("the broker answers");
+        let partitions = metadata.topics().first()?.partitions();
+        let found = partitions.iter().find(|found| found.id() == partition)?;
+        Some(found.leader()).filter(|&leader| leader >= 0)
+    }
+
+    /// Has each partition led by the first of its replicas again, as far as that is there.
+    ///
+    /// # Panics
+    /// When the brokers refuse.
+    #[track_caller]
+    pub(crate) fn elect_preferred_leaders(&self) {
+        let arguments = [
+            "--bootstrap-server",
+            self.bootstrap(),
+            "--election-type",
+            "preferred",
+            "--all-topic-partitions",
+        ];
+        jvm::run_tool("org.apache.kafka.tools.LeaderElectionCommand", &arguments);
     }
 
     /// Deletes a topic.

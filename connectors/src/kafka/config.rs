@@ -96,6 +96,11 @@ impl Connection {
         self.properties.get(name).map(String::as_str)
     }
 
+    /// Returns the names of the settings of the properties file.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.properties.keys().map(String::as_str)
+    }
+
     /// Returns the settings for a librdkafka client, those of the properties file last.
     pub fn client_config(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -105,6 +105,28 @@ pub(super) fn is_refusal(code: Code) -> bool {
     )
 }
 
+/// Returns whether reading goes on by itself after this error of a partition.
+pub(super) fn is_transient(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::Resolve
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::ReplicaNotAvailable
+            | Code::BrokerNotAvailable
+            | Code::NetworkException
+            | Code::KafkaStorageError
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::PollExceeded
+    )
+}
+
 /// Returns what an error says, without the value of a setting, which may be a secret.
 pub(super) fn describe(error: &KafkaError) -> String {
     match error {

@@ -1,4 +1,4 @@
-//! Kafka: the source and the sink on librdkafka.
+//! Kafka: the source, which reads natively or with librdkafka, and the sink on librdkafka.
 
 mod bounds;
 mod cluster;
@@ -8,6 +8,7 @@ mod fellow;
 mod ffi;
 pub mod given;
 mod health;
+mod lane;
 mod marks;
 pub mod mock;
 pub mod options;
@@ -18,4 +19,6 @@ mod producer;
 mod reader;
 pub mod sink;
 pub mod source;
+mod stuck;
 mod watcher;
+pub mod wire;

@@ -13,6 +13,7 @@ use rdkafka::config::ClientConfig;
 
 use super::cluster;
 use super::config::Connection;
+use super::wire::Native;
 
 /// The largest `batch_bytes_max`: Arrow's 32-bit offsets hold it together with any record that Kafka can carry.
 const BATCH_BYTES_LIMIT: usize = 512 << 20;
@@ -47,6 +48,8 @@ pub struct SourceOptions {
     pub batch_bytes_max: usize,
     /// Reader threads, each with a connection of its own for its share of the partitions.
     pub readers: usize,
+    /// Who reads the records.
+    pub client: Client,
     /// How often new partitions, and deleted or recreated topics, are looked for.
     pub metadata_interval: Duration,
 }
@@ -68,6 +71,7 @@ impl SourceOptions {
             batch_rows_max: 8192,
             batch_bytes_max: 1 << 20,
             readers: 1,
+            client: Client::Auto,
             metadata_interval: Duration::from_secs(10),
         }
     }
@@ -110,6 +114,10 @@ impl SourceOptions {
                 "expected 1 to {BATCH_BYTES_LIMIT} bytes a batch, not {}",
                 self.batch_bytes_max
             )));
+        }
+        if self.client == Client::Native {
+            let native = Native::new(&self.connection);
+            native.map_err(|reason| Error::Invalid(format!("the native client can't read here: {reason}")))?;
         }
         check_times(&self.from, self.to.as_ref())
     }
@@ -158,6 +166,18 @@ pub enum DataLossPolicy {
     Skip,
     /// Warn, naming the ranges, and start the partition again where a first run would.
     Reset,
+}
+
+/// Who reads the records. Offsets of groups, transactions and what is asked for at a start are librdkafka's in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Client {
+    /// The native client, or librdkafka where a setting, the brokers or the records need it.
+    #[default]
+    Auto,
+    /// The native client, or nobody.
+    Native,
+    /// librdkafka.
+    Librdkafka,
 }
 
 /// A column that a record can give.
@@ -290,6 +310,21 @@ impl FromStr for DataLossPolicy {
             "skip" => Ok(Self::Skip),
             "reset" => Ok(Self::Reset),
             _ => Err(Error::Invalid(format!("expected fail, skip or reset, not `{text}`"))),
+        }
+    }
+}
+
+impl FromStr for Client {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "native" => Ok(Self::Native),
+            "librdkafka" => Ok(Self::Librdkafka),
+            _ => Err(Error::Invalid(format!(
+                "expected auto, native or librdkafka, not `{text}`"
+            ))),
         }
     }
 }

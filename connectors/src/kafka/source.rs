@@ -1,8 +1,8 @@
 //! The Kafka source: partitions of topics as Arrow batches.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,24 +14,29 @@ use engine::{Error, Result};
 
 use super::bounds;
 use super::cluster::{Cluster, PATIENCE, Survey};
-use super::options::SourceOptions;
+use super::lane::{Assignment, Shared};
+use super::options::{Client, SourceOptions};
 use super::pattern::TopicPattern;
-use super::reader::{Assignment, Reader, Shared};
+use super::reader::Reader;
 use super::watcher::Watcher;
+use super::wire::{Native, NativeReader, ReaderNetwork};
 
 /// How long the last offset commit may take.
 const LAST_COMMIT_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Reads topics with librdkafka. Partitions are assigned, never subscribed to: the group only keeps the offsets.
+/// Reads topics. Partitions are assigned, never subscribed to: the group only keeps the offsets.
 ///
-/// `open` makes a client for questions, which later commits the offsets and watches the topics; `start` makes the
-/// reader threads, each with a client of its own. A reader survives brokers that go away; it ends when they refuse it.
+/// `open` makes a client of librdkafka for questions, which later commits the offsets and watches the topics; `start`
+/// makes the readers, native or on librdkafka, each with connections of its own. A reader survives brokers that go away;
+/// it ends when they refuse it.
 pub struct KafkaSource {
     options: SourceOptions,
     pattern: Option<TopicPattern>,
     schema: SchemaRef,
     shared: Option<Arc<Shared>>,
     threads: Vec<JoinHandle<()>>,
+    /// The native readers' connections, to wake who waits there.
+    networks: Vec<ReaderNetwork>,
     /// Dropped to stop the watcher.
     watching: Option<Sender<()>>,
     /// What was acknowledged last.
@@ -52,6 +57,7 @@ impl KafkaSource {
             options,
             shared: None,
             threads: Vec::new(),
+            networks: Vec::new(),
             watching: None,
             acknowledged: Positions::default(),
         })
@@ -141,14 +147,32 @@ impl KafkaSource {
     fn start_readers(&mut self, state: &SourceState, intake: &Intake) -> Result<Vec<Sender<Assignment>>> {
         let shared = Arc::clone(self.shared()?);
         let follows = state.ends.is_none();
+        let native = self.native(&shared);
         let mut senders = Vec::new();
         for (number, share) in shares(state, self.options.readers, follows).into_iter().enumerate() {
             let (sender, added) = channel::unbounded();
-            let reader = Reader::new(Arc::clone(&shared), share, intake.clone(), added, follows)?;
-            self.spawn(format!("kafka-reader-{number}"), move || reader.run())?;
+            let (shared, intake, name) = (Arc::clone(&shared), intake.clone(), format!("kafka-reader-{number}"));
+            if let Some(native) = &native {
+                let network = native.network()?;
+                self.networks.push(network.clone());
+                let reader = NativeReader::new(network, shared, share, intake, added, follows);
+                self.spawn(name, move || reader.run())?;
+            } else {
+                let reader = Reader::new(shared, share, intake, added, follows)?;
+                self.spawn(name, move || reader.run())?;
+            }
             senders.push(sender);
         }
         Ok(senders)
+    }
+
+    /// Returns the native client, if it reads.
+    fn native(&self, shared: &Shared) -> Option<Native> {
+        if self.options.client == Client::Librdkafka {
+            return None;
+        }
+        let native = Native::new(&self.options.connection);
+        native.inspect_err(|reason| shared.say_librdkafka_reads(reason)).ok()
     }
 }
 
@@ -192,6 +216,7 @@ impl Source for KafkaSource {
             cluster,
             stopping: AtomicBool::new(false),
             offsets_lost: AtomicU64::new(0),
+            fallback: Once::new(),
         }));
         Ok(state)
     }
@@ -237,6 +262,7 @@ impl Source for KafkaSource {
             return;
         };
         shared.stopping.store(true, Ordering::Relaxed);
+        self.networks.drain(..).for_each(|network| network.close());
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a Kafka reader thread panicked");
@@ -286,6 +312,7 @@ mod tests {
     use rdkafka::ClientConfig;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+    use rdkafka::types::RDKafkaApiKey;
 
     use super::super::config::Connection;
     use super::super::options::{KafkaColumn, Start};
@@ -377,9 +404,18 @@ mod tests {
 
     #[track_caller]
     fn check_bounded_run(readers: usize) {
-        let broker = Broker::new();
-        broker.produce(100);
-        let mut source = broker.bounded(readers);
+        for client in [Client::Native, Client::Librdkafka] {
+            let broker = Broker::new();
+            broker.produce(100);
+            let mut source = broker.bounded(readers);
+            source.options.client = client;
+            check_run(&broker, source);
+        }
+    }
+
+    /// Reads what is there by now.
+    #[track_caller]
+    fn check_run(broker: &Broker, mut source: KafkaSource) {
         let mut state = source.open(None).expect("the topic is there");
         broker.produce(5);
         let (intake, receiver) = Intake::new(1 << 20);
@@ -399,6 +435,29 @@ mod tests {
     #[test]
     fn readers_split_the_partitions() {
         check_bounded_run(3);
+    }
+
+    #[test]
+    fn brokers_that_are_too_old_for_the_native_client_are_read_by_librdkafka() {
+        let broker = Broker::new();
+        let newest = broker.0.apiversion(RDKafkaApiKey::Fetch, Some(0), Some(9));
+        newest.expect("the mock broker has it");
+        broker.produce(100);
+        check_run(&broker, broker.bounded(2));
+        let mut source = broker.bounded(1);
+        source.options.client = Client::Native;
+        let state = source.open(None).expect("the topic is there");
+        let (intake, receiver) = Intake::new(1 << 20);
+        source.start(&state, intake).expect("readers start");
+        let (event, _permit) = receiver.receive(SOON).expect("the reader says something");
+        let Event::Failed(error) = event else {
+            panic!("{event:?} is not an error");
+        };
+        let error = error.to_string();
+        assert!(
+            error.contains("the broker offers Fetch in the versions 0 to 9"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use engine::Result;
 use engine::position::{Partition, Positions};
 use engine::source::{Event, Intake};
-use engine::{Error, Result};
 
+use super::lane::{Assignment, Shared};
 use super::pattern::TopicPattern;
-use super::reader::{Assignment, Shared};
+use super::stuck::{self, DELETED};
 
 /// How long one question may take; a question without an answer is asked again at the next interval.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -94,7 +95,7 @@ impl Watcher {
                 let times = unknown.entry(topic.clone()).or_default();
                 *times += 1;
                 if *times >= UNKNOWN_MAX {
-                    return Err(gone(topic, "the topic was deleted while it was read".to_owned()));
+                    return Err(stuck::gone(topic, DELETED));
                 }
                 continue;
             };
@@ -125,9 +126,7 @@ impl Watcher {
         for (topic, is) in now {
             let was = self.ids.entry(topic.clone()).or_insert_with(|| is.clone());
             if *was != is {
-                let problem =
-                    format!("the topic was deleted and created again while it was read: its id was {was} and is {is}");
-                return Err(gone(&topic, problem));
+                return Err(stuck::recreated(&topic, was, &is));
             }
         }
         Ok(())
@@ -167,12 +166,5 @@ impl Watcher {
             self.known.insert(partition);
         }
         Ok(())
-    }
-}
-
-fn gone(topic: &str, problem: String) -> Error {
-    Error::Source {
-        input: format!("topic {topic}"),
-        problem,
     }
 }

@@ -283,6 +283,7 @@ pub(super) fn kafka_options(kafka: &KafkaSourcePlan) -> Result<SourceOptions> {
     options.on_data_loss = kafka.on_data_loss;
     options.read_committed = kafka.read_committed;
     options.readers = kafka.readers.get();
+    options.client = kafka.client;
     Ok(options)
 }
 

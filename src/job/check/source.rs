@@ -93,6 +93,7 @@ impl Checker<'_> {
             on_data_loss: source.on_data_loss.value,
             read_committed: !source.read_uncommitted.value,
             readers: source.readers.value,
+            client: source.client.value,
         })
     }
 

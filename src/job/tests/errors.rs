@@ -247,7 +247,7 @@ job.toml:4:1: unknown key `pattern` in [source.logs]: did you mean `topic_patter
   |
 4 | pattern = "^a"
   | ^^^^^^^
-  = the keys here: kind, format, columns, time_zone, time, on_bad, max_error_ratio, brokers, topic, topics, topic_pattern, from, to, group, on_data_loss, read_uncommitted, readers, properties, librdkafka
+  = the keys here: kind, format, columns, time_zone, time, on_bad, max_error_ratio, brokers, topic, topics, topic_pattern, from, to, group, on_data_loss, read_uncommitted, readers, client, properties, librdkafka
 "#,
     );
 }
