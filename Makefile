@@ -29,12 +29,12 @@ lint: setup ## check the format, clippy's lints and the documentation
 
 bench: setup-test ## run the benchmarks, in processor time; the table at the end is the README's
 	@scripts/fetch-kafka.sh
-	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka
+	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench fetch --bench kafka
 	@cargo bench --locked --bench figures
 
 bench-quick: setup-test ## run the benchmarks with less input and few samples
 	@scripts/fetch-kafka.sh
-	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka -- --quick
+	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench fetch --bench kafka -- --quick
 	@cargo bench --locked --bench figures -- --quick
 
 clean: ## remove all that was built, fetched and written by tests
