@@ -4,7 +4,7 @@ export CARGO_TERM_COLOR ?= auto
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint bench bench-quick clean setup setup-test
+.PHONY: help demo build test lint bench bench-quick fuzz clean setup setup-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,13 +29,16 @@ lint: setup ## check the format, clippy's lints and the documentation
 
 bench: setup-test ## run the benchmarks, in processor time; the table at the end is the README's
 	@scripts/fetch-kafka.sh
-	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka
+	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench fetch --bench kafka
 	@cargo bench --locked --bench figures
 
 bench-quick: setup-test ## run the benchmarks with less input and few samples
 	@scripts/fetch-kafka.sh
-	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench kafka -- --quick
+	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench fetch --bench kafka -- --quick
 	@cargo bench --locked --bench figures -- --quick
+
+fuzz: setup ## let libFuzzer look for input that breaks a reader, 20 seconds for each
+	@fuzz/run.sh 20
 
 clean: ## remove all that was built, fetched and written by tests
 	@cargo clean

@@ -6,7 +6,15 @@ use std::path::{Path, PathBuf};
 use crate::harness::scratch::root;
 
 /// The folders at the root that hold Rust code.
-const SOURCES: &[&str] = &["src", "engine", "connectors", "benches", "tests", "examples"];
+const SOURCES: &[&str] = &[
+    "src",
+    "engine",
+    "connectors",
+    "benches",
+    "tests",
+    "examples",
+    "fuzz/src",
+];
 
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 100;
@@ -181,7 +189,12 @@ fn the_engine_depends_on_nothing_of_the_outside_world() {
 #[test]
 fn versions_are_stated_once_in_the_root_manifest() {
     let mut problems = Vec::new();
-    for manifest in ["Cargo.toml", "engine/Cargo.toml", "connectors/Cargo.toml"] {
+    for manifest in [
+        "Cargo.toml",
+        "engine/Cargo.toml",
+        "connectors/Cargo.toml",
+        "fuzz/Cargo.toml",
+    ] {
         for (name, value) in dependencies(manifest) {
             if !value.contains("workspace = true") {
                 problems.push(format!(

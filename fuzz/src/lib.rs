@@ -1,0 +1,52 @@
+//! Targets for fuzzing: each takes any bytes, and panics if what reads them does not keep its promises.
+//!
+//! A target is a file here, a line in [`TARGETS`] and a folder of inputs in `corpus/`. `make fuzz` lets libFuzzer look
+//! for more; the tests run each target over its corpus.
+
+mod record_batches;
+
+/// What runs over inputs.
+pub type Target = fn(&[u8]);
+
+/// The targets by name, which is also the name of the folder of their corpus.
+pub const TARGETS: &[(&str, Target)] = &[("record_batches", record_batches::run)];
+
+/// Returns the target of this name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, run)| *run)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn paths(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut paths: Vec<_> = entries
+            .map(|entry| entry.expect("a file of the corpus").path())
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    #[test]
+    fn every_target_takes_its_corpus() {
+        let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        let folders = paths(&corpora);
+        let mut expected: Vec<_> = TARGETS.iter().map(|(name, _)| corpora.join(name)).collect();
+        expected.sort();
+        assert_eq!(folders, expected, "a folder a target");
+        for (name, run) in TARGETS {
+            let inputs = paths(&corpora.join(name));
+            assert!(!inputs.is_empty(), "{name} has no inputs");
+            for input in inputs {
+                let bytes = fs::read(&input).expect("a file of the corpus");
+                let result = std::panic::catch_unwind(|| run(&bytes));
+                assert!(result.is_ok(), "{name} does not take {}", input.display());
+            }
+        }
+    }
+}
