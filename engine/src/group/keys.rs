@@ -73,11 +73,7 @@ impl KeyCodec {
                 ids.resize(before + rows, ids[before]);
             }
             (Form::Bytes, [Column::Spans(spans)]) => table.intern_spans(&spans.text, &spans.starts, &spans.ends, ids),
-            (Form::Bytes, [Column::Array(array)]) => match array.data_type() {
-                DataType::Utf8 => intern_bytes(array.as_bytes::<Utf8Type>(), table, ids),
-                DataType::Binary => intern_bytes(array.as_bytes::<BinaryType>(), table, ids),
-                other => return Err(wrong_type(&self.fields[0], other)),
-            },
+            (Form::Bytes, [column]) => self.intern_array(&column.to_array(), table, ids)?,
             (Form::Rows(converter), columns) => {
                 let arrays: Vec<_> = columns.iter().map(|column| canonical(&column.to_array())).collect();
                 let rows = converter
@@ -87,6 +83,15 @@ impl KeyCodec {
                 intern_bytes(&binary, table, ids);
             }
             (Form::Bytes, _) => unreachable!("the aggregate passes one column a key field"),
+        }
+        Ok(())
+    }
+
+    fn intern_array(&self, array: &ArrayRef, table: &mut BytesTable, ids: &mut Vec<u32>) -> Result<()> {
+        match array.data_type() {
+            DataType::Utf8 => intern_bytes(array.as_bytes::<Utf8Type>(), table, ids),
+            DataType::Binary => intern_bytes(array.as_bytes::<BinaryType>(), table, ids),
+            other => return Err(wrong_type(&self.fields[0], other)),
         }
         Ok(())
     }
