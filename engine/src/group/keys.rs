@@ -104,7 +104,7 @@ impl KeyCodec {
         if matches!(self.form, Form::Whole) {
             return Ok(vec![]);
         }
-        let mut bytes = BinaryBuilder::with_capacity(ids.len(), 0);
+        let mut bytes = BinaryBuilder::with_capacity(ids.len(), table.key_bytes(ids));
         table.for_each_key(ids, |key| bytes.append_option(key));
         let bytes = bytes.finish();
         match &self.form {
