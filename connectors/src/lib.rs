@@ -7,7 +7,6 @@ pub mod file;
 pub mod generate;
 pub mod kafka;
 pub mod parquet;
-mod recycled;
 pub mod registry;
 pub mod spelling;
 pub mod tee;

@@ -1,4 +1,7 @@
-//! A batch of rows on its way through the pipeline: Arrow columns, or spans into a text buffer, with their origin.
+//! A batch of rows on its way through the pipeline: Arrow columns, spans into a text buffer, or lines of one, with their
+//! origin.
+
+mod lines;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,6 +11,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+pub use self::lines::{Lines, first_lines};
 use crate::error::{Error, Result};
 use crate::position::{OffsetRange, Partition};
 
@@ -39,6 +43,8 @@ pub enum Column {
     Array(ArrayRef),
     /// Strings that are still where the input had them.
     Spans(Spans),
+    /// Lines of a text that is not cut yet.
+    Lines(Lines),
 }
 
 /// A string column as `[start, end)` byte spans into one UTF-8 text buffer. No span is null.
@@ -96,7 +102,7 @@ impl Batch {
         std::mem::take(&mut self.rejected)
     }
 
-    /// Returns the columns' names and types; spans count as `Utf8`.
+    /// Returns the columns' names and types; spans count as `Utf8`, lines as `Binary` until they are known to be UTF-8.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -124,7 +130,7 @@ impl Batch {
         self.origin.as_ref()
     }
 
-    /// Returns the rows as an Arrow record batch; spans are copied into a string array.
+    /// Returns the rows as an Arrow record batch; spans and lines are copied into arrays.
     ///
     /// # Errors
     /// When a column's Arrow type is not the schema's.
@@ -157,6 +163,7 @@ impl Column {
         match self {
             Self::Array(array) => array.len(),
             Self::Spans(spans) => spans.starts.len(),
+            Self::Lines(lines) => lines.len(),
         }
     }
 
@@ -170,6 +177,7 @@ impl Column {
         match self {
             Self::Array(array) => Arc::clone(array),
             Self::Spans(spans) => spans.to_array(),
+            Self::Lines(lines) => lines.to_array(),
         }
     }
 
@@ -177,6 +185,7 @@ impl Column {
         match self {
             Self::Array(array) => array.get_buffer_memory_size(),
             Self::Spans(spans) => spans.text.len() + 8 * spans.starts.len(),
+            Self::Lines(lines) => lines.text().len(),
         }
     }
 }

@@ -13,9 +13,10 @@ pub mod operator;
 pub mod pipeline;
 pub mod position;
 pub mod queue;
+pub mod recycled;
 pub mod sink;
 pub mod source;
 
-pub use batch::{Batch, Column, Origin, Spans};
+pub use batch::{Batch, Column, Lines, Origin, Spans};
 pub use error::{Error, Result};
 pub use position::{Epoch, OffsetRange, Partition, Positions};

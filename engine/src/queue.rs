@@ -22,6 +22,8 @@ pub struct Closed;
 pub struct Sender<T> {
     entries: channel::Sender<(T, Permit)>,
     budget: Arc<Budget>,
+    /// The bytes that may be in use when this sender puts more in.
+    limit: usize,
 }
 
 /// The end that the driver takes entries from. Closes the queue when it is dropped.
@@ -40,7 +42,6 @@ pub struct Permit {
 
 #[derive(Debug)]
 struct Budget {
-    limit: usize,
     used: Mutex<usize>,
     freed: Condvar,
     closed: AtomicBool,
@@ -50,7 +51,6 @@ struct Budget {
 pub fn bounded<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = channel::bounded(ENTRIES_MAX);
     let budget = Arc::new(Budget {
-        limit,
         used: Mutex::new(0),
         freed: Condvar::new(),
         closed: AtomicBool::new(false),
@@ -58,6 +58,7 @@ pub fn bounded<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
     let sender = Sender {
         entries: sender,
         budget: Arc::clone(&budget),
+        limit,
     };
     let receiver = Receiver {
         entries: receiver,
@@ -71,17 +72,24 @@ impl<T> Clone for Sender<T> {
         Self {
             entries: self.entries.clone(),
             budget: Arc::clone(&self.budget),
+            limit: self.limit,
         }
     }
 }
 
 impl<T> Sender<T> {
+    /// Returns the sender with a bound of its own, if `bytes` is less than the queue's.
+    pub fn bounded_to(self, bytes: usize) -> Self {
+        let limit = self.limit.min(bytes);
+        Self { limit, ..self }
+    }
+
     /// Puts an entry of `bytes` bytes in, waiting while there is no room.
     ///
     /// # Errors
     /// [`Closed`] when the receiver takes no more.
     pub fn send(&self, entry: T, bytes: usize) -> Result<(), Closed> {
-        let permit = Budget::acquire(&self.budget, bytes)?;
+        let permit = Budget::acquire(&self.budget, bytes, self.limit)?;
         self.entries.send((entry, permit)).map_err(|_| Closed)
     }
 
@@ -112,13 +120,13 @@ impl<T> Drop for Receiver<T> {
 }
 
 impl Budget {
-    fn acquire(budget: &Arc<Self>, bytes: usize) -> Result<Permit, Closed> {
+    fn acquire(budget: &Arc<Self>, bytes: usize, limit: usize) -> Result<Permit, Closed> {
         let mut used = budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if budget.closed.load(Ordering::Acquire) {
                 return Err(Closed);
             }
-            if *used == 0 || *used + bytes <= budget.limit {
+            if *used == 0 || *used + bytes <= limit {
                 *used += bytes;
                 let budget = Arc::clone(budget);
                 return Ok(Permit { bytes, budget });
@@ -161,6 +169,19 @@ mod tests {
             .join()
             .expect("the producer ends")
             .expect("nothing closed the queue");
+    }
+
+    #[test]
+    fn a_bound_of_its_own_holds_a_sender_back_before_the_queue_is_full() {
+        let (sender, receiver) = bounded(100);
+        sender.send(0, 20).expect("room for five");
+        let held = sender.clone().bounded_to(30);
+        let waiting = thread::spawn(move || held.send(2, 20));
+        sender.send(1, 20).expect("this one has room still");
+        for expected in 0..3 {
+            assert_eq!(receiver.receive(SOON).map(|(entry, _)| entry), Some(expected));
+        }
+        waiting.join().expect("it returns").expect("nothing closed the queue");
     }
 
     #[test]

@@ -104,6 +104,13 @@ impl Intake {
         (Self { sender }, receiver)
     }
 
+    /// Returns the intake with a bound of its own, if `bytes` is less than the queue's: for readers that gain nothing by
+    /// being further ahead.
+    pub fn bounded_to(self, bytes: usize) -> Self {
+        let sender = self.sender.bounded_to(bytes);
+        Self { sender }
+    }
+
     /// Sends an event, waiting while the queue is full.
     ///
     /// # Errors

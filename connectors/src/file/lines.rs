@@ -1,10 +1,17 @@
-//! Cuts a text into lines, a block at a time.
+//! Cuts a text into batches of whole lines, a block at a time. The lines themselves stay uncut: most of what reads them
+//! looks at a text whole, and who wants them one by one has them cut by a worker.
+//!
+//! ```text
+//!        block, as read                  handed over, without a copy           the next block
+//! [ whole lines | whole lines | part ] -> [ whole lines ], [ whole lines ]      [ part | ... as read
+//!               ^ as many as a batch may have
+//! ```
 
 use std::io::{self, ErrorKind, Read};
 
-use arrow::array::BinaryArray;
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use engine::OffsetRange;
+use arrow::buffer::Buffer;
+use engine::batch::first_lines;
+use engine::{Lines, OffsetRange, recycled};
 
 /// How much is cut at once.
 #[derive(Clone, Copy, Debug)]
@@ -17,16 +24,17 @@ pub(super) struct Limits {
     pub(super) line_bytes: usize,
 }
 
-/// The lines of a text, in batches.
+/// A text in batches of lines.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(super) struct Blocks<R> {
     text: R,
     limits: Limits,
-    /// Bytes read and not yet cut are `block[start..filled]`.
+    /// Whole lines that are no part of a batch yet.
+    whole: Buffer,
+    /// What was read behind them, a part of a line, is `block[..filled]`.
     block: Vec<u8>,
-    start: usize,
     filled: usize,
-    /// The byte position of `block[start]` in the text.
+    /// The byte position of the first byte that is no part of a batch yet.
     position: i64,
     ended: bool,
     /// Whether a batch is handed over as soon as there is a line: a pipe may have no more for a while.
@@ -36,18 +44,18 @@ pub(super) struct Lines<R> {
 /// Whole lines and the bytes of the text that they took up, line ends included.
 #[derive(Debug)]
 pub(super) struct Cut {
-    pub(super) values: BinaryArray,
+    pub(super) lines: Lines,
     pub(super) offsets: OffsetRange,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: Read> Blocks<R> {
     /// Returns the lines of `text`, whose first byte is at `position`.
     pub(super) fn new(text: R, position: i64, limits: Limits, eager: bool) -> Self {
         Self {
             text,
             limits,
-            block: vec![0; limits.block_bytes],
-            start: 0,
+            whole: Buffer::default(),
+            block: recycled::take_filled(limits.block_bytes),
             filled: 0,
             position,
             ended: false,
@@ -65,68 +73,47 @@ impl<R: Read> Lines<R> {
     /// # Errors
     /// When the text can't be read, or a line is too long.
     pub(super) fn next(&mut self) -> io::Result<Option<Cut>> {
-        // Few lines left would make a small batch; a pipe may have nothing to add to them for a while.
-        if !self.eager && self.waiting().len() < self.limits.block_bytes / 2 {
-            self.fill()?;
-        }
-        loop {
-            if let Some(cut) = self.cut() {
-                return Ok(Some(cut));
-            }
+        while self.whole.is_empty() {
             if self.ended {
                 return Ok(None);
             }
-            if self.waiting().len() > self.limits.line_bytes {
+            if self.filled > self.limits.line_bytes {
                 let problem = format!("the line is longer than the limit of {} bytes", self.limits.line_bytes);
                 return Err(io::Error::new(ErrorKind::InvalidData, problem));
             }
             self.fill()?;
         }
+        Ok(Some(self.cut()))
     }
 
-    fn waiting(&self) -> &[u8] {
-        &self.block[self.start..self.filled]
-    }
-
-    /// Takes whole lines out of the block.
-    fn cut(&mut self) -> Option<Cut> {
-        let waiting = self.waiting();
-        let mut values = Values::with_capacity(self.limits.rows.min(waiting.len()), waiting.len());
-        let mut taken = cut_lines(waiting, self.limits.rows, &mut values);
-        if taken == 0 && self.ended && !waiting.is_empty() {
-            values.push(waiting);
-            taken = waiting.len();
-        }
-        if taken == 0 {
-            return None;
-        }
+    /// Takes a batch out of the whole lines.
+    fn cut(&mut self) -> Cut {
+        let (bytes, rows) = first_lines(&self.whole, self.limits.rows);
+        let text = self.whole.slice_with_length(0, bytes);
+        self.whole = match bytes == self.whole.len() {
+            // An empty slice would keep the block from being used again.
+            true => Buffer::default(),
+            false => self.whole.slice(bytes),
+        };
         let from = self.position;
-        self.start += taken;
-        self.position += taken as i64;
-        Some(Cut {
-            values: values.finish(),
+        self.position += bytes as i64;
+        Cut {
+            lines: Lines::new(text, rows),
             offsets: OffsetRange {
                 from,
                 to: self.position,
             },
-        })
+        }
     }
 
-    /// Moves what waits to the front of the block and reads on behind it.
+    /// Reads on, until the block is full or the text ends, and takes out the lines that are whole.
     fn fill(&mut self) -> io::Result<()> {
-        self.block.copy_within(self.start..self.filled, 0);
-        self.filled -= self.start;
-        self.start = 0;
-        if self.filled < self.limits.block_bytes {
-            // A long line made the block grow, and is gone.
-            self.block.truncate(self.limits.block_bytes);
-            self.block.shrink_to_fit();
-        }
         if self.filled == self.block.len() {
             // One byte more than the longest line tells whether it ends there.
             let grown = (self.block.len() * 2).min(self.limits.line_bytes + 1);
             self.block.resize(grown.max(self.filled + 1), 0);
         }
+        let part = self.filled;
         while !self.ended && self.filled < self.block.len() {
             match self.text.read(&mut self.block[self.filled..]) {
                 Ok(0) => self.ended = true,
@@ -140,55 +127,37 @@ impl<R: Read> Lines<R> {
                 Err(error) => return Err(error),
             }
         }
+        let whole = match self.ended {
+            true => self.filled,
+            false => memchr::memrchr(b'\n', &self.block[part..self.filled]).map_or(0, |end| part + end + 1),
+        };
+        self.take_whole(whole);
         Ok(())
     }
-}
 
-/// The values of a binary column under way. A line end between two lines would have to be part of a value if the block
-/// itself were the column's buffer, so the lines are copied together, once.
-struct Values {
-    offsets: Vec<i32>,
-    bytes: Vec<u8>,
-}
-
-impl Values {
-    fn with_capacity(rows: usize, bytes: usize) -> Self {
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        Self {
-            offsets,
-            bytes: crate::recycled::take(bytes),
+    /// Hands over the first `bytes` of the block, which are whole lines, and goes on with what is behind them.
+    fn take_whole(&mut self, bytes: usize) {
+        /// Of a block that is used less than that, its lines are copied: it would be memory that a batch holds for nothing.
+        const SHARE_MIN: usize = 4;
+        let left = self.filled - bytes;
+        if bytes < self.block.len() / SHARE_MIN {
+            self.whole = Buffer::from(&self.block[..bytes]);
+            self.block.copy_within(bytes..self.filled, 0);
+        } else {
+            let mut next = recycled::take_filled(self.limits.block_bytes.max(left));
+            next[..left].copy_from_slice(&self.block[bytes..self.filled]);
+            self.whole = recycled::first_bytes(std::mem::replace(&mut self.block, next), bytes);
         }
+        self.filled = left;
     }
-
-    #[inline]
-    fn push(&mut self, line: &[u8]) {
-        self.bytes.extend_from_slice(line);
-        let end = i32::try_from(self.bytes.len()).expect("a block and a line are at most 1 GiB");
-        self.offsets.push(end);
-    }
-
-    fn finish(self) -> BinaryArray {
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        BinaryArray::new(offsets, crate::recycled::buffer(self.bytes), None)
-    }
-}
-
-/// Copies at most `rows` whole lines of `block` to `values`, without their line ends, and returns the bytes they took up.
-fn cut_lines(block: &[u8], rows: usize, values: &mut Values) -> usize {
-    let mut start = 0;
-    for end in memchr::memchr_iter(b'\n', block).take(rows) {
-        let line = &block[start..end];
-        values.push(line.strip_suffix(b"\r").unwrap_or(line));
-        start = end + 1;
-    }
-    start
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
+    use arrow::array::AsArray;
+    use engine::Column;
     use proptest::prelude::*;
 
     use super::*;
@@ -214,13 +183,15 @@ mod tests {
     /// Returns the lines of `text`, checking that the batches' offsets follow each other to its end.
     #[track_caller]
     fn cut(text: &[u8], limits: Limits, step: usize, eager: bool) -> Vec<Vec<u8>> {
-        let mut lines = Lines::new(Trickle(Cursor::new(text), step), 7, limits, eager);
+        let mut lines = Blocks::new(Trickle(Cursor::new(text), step), 7, limits, eager);
         let (mut rows, mut position) = (Vec::new(), 7);
         while let Some(cut) = lines.next().expect("a slice can be read") {
             assert_eq!(cut.offsets.from, position);
-            assert!(cut.offsets.to > position && cut.values.iter().count() <= limits.rows);
+            assert!(cut.offsets.to > position && cut.lines.len() <= limits.rows);
             position = cut.offsets.to;
-            rows.extend(cut.values.iter().map(|line| line.expect("no line is null").to_vec()));
+            let values = Column::Lines(cut.lines).to_array();
+            let values = values.as_binary::<i32>().iter();
+            rows.extend(values.map(|line| line.expect("no line is null").to_vec()));
         }
         assert_eq!(position, 7 + text.len() as i64);
         rows
@@ -292,7 +263,7 @@ mod tests {
         };
         let longest = b"0123456789\n0123456789";
         assert_eq!(cut(longest, limits, 64, false).len(), 2, "the limit itself passes");
-        let mut lines = Lines::new(&b"ab\n0123456789x\n"[..], 0, limits, false);
+        let mut lines = Blocks::new(&b"ab\n0123456789x\n"[..], 0, limits, false);
         assert!(lines.next().expect("the first line is short").is_some());
         let error = lines.next().expect_err("the second is too long");
         assert!(error.to_string().contains("limit of 10 bytes"), "{error}");
@@ -301,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_eager_reader_hands_over_what_a_pipe_has() {
-        let mut lines = Lines::new(Trickle(Cursor::new(b"a\nb\nc\n"), 2), 0, limits(64, 8192), true);
+        let mut lines = Blocks::new(Trickle(Cursor::new(b"a\nb\nc\n"), 2), 0, limits(64, 8192), true);
         let first = lines.next().expect("readable").expect("a line");
         assert_eq!(first.offsets, OffsetRange { from: 0, to: 2 });
     }

@@ -15,6 +15,7 @@ mod reader;
 pub mod sink;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,8 @@ pub struct FileOptions {
     pub line_bytes_max: usize,
     /// How many files are read at once, each by a thread.
     pub threads: usize,
+    /// Bytes of batches that may wait or be worked on, if the job's queue takes as much.
+    pub lead_bytes_max: usize,
 }
 
 /// Text files as a source.
@@ -61,15 +64,26 @@ pub struct FileSource {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Identities(BTreeMap<Arc<str>, Identity>);
 
+/// Bytes of a batch: with the places of its words, what a second-level cache holds.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// Batches for each core that a reader may be ahead: one that is worked on, one that waits, and as many on the way. A page
+/// that is touched for the first time costs more than all that is done with the text in it, so that few are used again and
+/// again; and a file gives more at once, so that a greater lead gains nothing.
+const LEAD_BATCHES: usize = 4;
+
 impl FileOptions {
-    /// Returns options for `paths`: batches of 1 MiB or 8192 rows, lines of at most 64 MiB, one thread.
+    /// Returns options for `paths`: batches of 512 KiB or 8192 rows, four of them ahead for each core, lines of at most
+    /// 64 MiB, one thread.
     pub fn new(paths: Vec<PathBuf>) -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             paths,
-            batch_bytes_max: 1 << 20,
+            batch_bytes_max: BATCH_BYTES,
             batch_rows_max: 8192,
             line_bytes_max: 64 << 20,
             threads: 1,
+            lead_bytes_max: LEAD_BATCHES * cores * BATCH_BYTES,
         }
     }
 }
@@ -86,6 +100,7 @@ impl FileSource {
             ("batch_rows_max", options.batch_rows_max, GIB),
             ("line_bytes_max", options.line_bytes_max, GIB),
             ("threads", options.threads, 1024),
+            ("lead_bytes_max", options.lead_bytes_max, usize::MAX),
         ] {
             if !(1..=max).contains(&limit) {
                 return Err(Error::Invalid(format!(
@@ -180,6 +195,7 @@ impl Source for FileSource {
         work.reverse();
         let threads = self.options.threads.min(work.len());
         let work = Arc::new(Mutex::new(work));
+        let intake = intake.bounded_to(self.options.lead_bytes_max);
         for index in 0..threads {
             let reader = Reader {
                 work: Arc::clone(&work),

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use engine::source::{Event, Intake};
-use engine::{Batch, Error, Origin, Partition, Result};
+use engine::{Batch, Column, Error, Origin, Partition, Result};
 
 use super::input::{self, Input};
-use super::lines::{Cut, Limits, Lines};
+use super::lines::{Blocks, Cut, Limits};
 
 /// A file to read.
 #[derive(Debug)]
@@ -79,7 +78,7 @@ impl Reader {
         let eager = input.is_pipe();
         let text = input.text(unsigned(work.from), work.end.map(unsigned));
         let text = text.map_err(|error| Ending::Failed(failed(name, work.from, &error)))?;
-        let mut lines = Lines::new(text, work.from, self.limits, eager);
+        let mut lines = Blocks::new(text, work.from, self.limits, eager);
         loop {
             if self.stopping.load(Ordering::Acquire) || self.intake.is_closed() {
                 return Err(Ending::Stopped);
@@ -102,12 +101,13 @@ impl Reader {
     }
 
     fn send(&self, partition: &Partition, cut: Cut) -> Result<(), Ending> {
-        let records = RecordBatch::try_new(self.schema.clone(), vec![Arc::new(cut.values)]);
         let origin = Origin {
             partition: partition.clone(),
             offsets: cut.offsets,
         };
-        let batch = Batch::new(records.expect("one binary column"), Some(origin));
+        let rows = cut.lines.len();
+        let lines = vec![Column::Lines(cut.lines)];
+        let batch = Batch::from_columns(self.schema.clone(), lines, rows, Some(origin));
         self.intake.send(Event::Batch(batch)).map_err(|_| Ending::Stopped)
     }
 }

@@ -10,10 +10,10 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, SchemaRef};
 use engine::batch::{Batch, Column, Origin};
 use engine::position::{OffsetRange, Partition};
+use engine::recycled;
 
 use super::ffi::{Message, TimestampKind};
 use super::options::{KafkaColumn, SourceOptions};
-use crate::recycled;
 
 /// The largest record that is taken. With the bytes of a batch that is not full yet it fits Arrow's 32-bit offsets.
 const RECORD_BYTES_MAX: usize = 1 << 30;

@@ -1,73 +1,64 @@
 //! A table of byte strings with dense ids.
 //!
 //! ```text
-//! slots (open addressing, 20 bytes each)          by id
-//! +----------------------------+------+           keys    u128   as below, with the arena's offset for other keys
-//! | key: u128                  | id   |           hashes  u64    kept, so that nothing is hashed twice
-//! +----------------------------+------+           arena   bytes  of the middle and long keys
+//! slots (open addressing, 8 bytes each)           by id
+//! +---------+-----------------------+             keys    u128   as below
+//! | id: u32 | 32 bits of the hash   |  ---------> hashes  u64    kept, so that nothing is hashed twice
+//! +---------+-----------------------+             arena   bytes  of the keys that are not short
+//!
 //! short (<= 15 bytes)   the bytes, and the length as top byte
-//! middle (16 to 31)     in slots of their own, of 40 bytes: see `middle`
-//! long                  hash (low 64 bits), length (32 bits), top byte 0xff; then the arena decides
+//! longer                place in the arena (low 64 bits), length (32 bits), top byte 0xff
 //! null                  top byte 0xfe
 //! ```
-//! Keys are taken in runs of 256: sort by class, make keys and hashes, prefetch the slots, then probe; so ids are dense, but
-//! not in the order of first appearance. The prefetch costs 20 % while the table fits the second-level cache, so small tables go without.
+//! Slots are small and keys stand one beside the other, in the order in which they came: so a table takes half the memory
+//! of one with keys in its slots, and the common words, which come first, share their cache lines with each other.
+//!
+//! Keys are taken in runs of 256: sort by class, make keys and hashes, prefetch the slots, take the ids from the slots, then
+//! look at all keys whether they are the right ones. That 32 bits agree and the key does not happens once in billions of
+//! looks, so that this loop never waits for its comparisons. Ids are dense, but not in the order of first appearance.
+//! Prefetching costs time while the table fits the second-level cache, so small tables go without.
 
-use super::middle::{MIDDLE_MAX, MIDDLE_MIN, MiddleKey, MiddleSlots};
+use std::hint::select_unpredictable;
+
+use super::middle::{MIDDLE_MAX, MIDDLE_MIN, MiddleKey};
 use crate::kernel::hash::{Seed, hash_bytes, hash_packed};
 use crate::kernel::pack::{SHORT_MAX, length, pack, unpack};
 use crate::kernel::prefetch::prefetch;
 
-/// Keys handled at once: their packed forms and hashes (18 KiB) stay in the first-level cache.
+/// Keys handled at once: their packed forms and hashes (23 KiB) stay in the first-level cache.
 const RUN: usize = 256;
 
-/// Slots from which the table is prefetched: 16,384 slots are 320 KiB, a third of a usual second-level cache.
-const PREFETCH_SLOTS: usize = 1 << 14;
+/// Slots from which the table is prefetched: 32,768 slots and their keys are 576 KiB, half of a usual second-level cache.
+const PREFETCH_SLOTS: usize = 1 << 15;
 
 /// Slots of a table that has just begun.
 const SLOTS_MIN: usize = 64;
 
+/// A slot without a key: no key has this id.
+const EMPTY: u64 = u64::MAX;
+
 const LONG: u128 = 0xff << 120;
 const NULL: u128 = 0xfe << 120;
-const EMPTY: u32 = u32::MAX;
 
 /// The length that stands for a null row: that of a long key, so that it goes where those go.
 const NULL_LENGTH: u32 = u32::MAX;
-
-/// The highest top byte of a short key.
-const SHORT_TOP: u8 = SHORT_MAX as u8;
 
 /// Interns byte strings, and null, into dense ids.
 #[derive(Debug)]
 pub struct BytesTable {
     seed: Seed,
-    slots: Vec<Slot>,
-    middles: MiddleSlots,
+    slots: Vec<u64>,
     keys: Vec<u128>,
     hashes: Vec<u64>,
     arena: Vec<u8>,
 }
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// A `u128` in bytes, since its alignment would make the slot half as large again.
-    key: [u8; 16],
-    id: u32,
-}
-
-/// Its key is none that a string has, so that a look at the key tells a hit.
-const FREE: Slot = Slot {
-    key: [0xfd; 16],
-    id: EMPTY,
-};
 
 /// A run of keys on its way into the table, sorted by class: loops over one class have no branch that log lines, with
 /// their mixture of short and middle words, would make the processor guess wrong.
 struct Run {
     shorts: Class<u128>,
     middles: Class<MiddleKey>,
-    /// Long keys, and null.
-    others: Class<u128>,
+    others: Class<Other>,
 }
 
 /// The keys of one class in a run.
@@ -79,13 +70,31 @@ struct Class<K> {
     len: usize,
 }
 
+/// A key that only its bytes tell, or null.
+#[derive(Clone, Copy)]
+enum Other {
+    Long,
+    Null,
+}
+
+/// What the classes of keys differ in. `bytes` gives the key's bytes, if it is not short.
+trait Key: Copy {
+    /// Returns whether key `id` of the table is this one.
+    fn is<'a>(self, table: &BytesTable, id: u32, bytes: impl Fn() -> &'a [u8]) -> bool;
+
+    /// Asks for what [`is`](Self::is) looks at beside the table's keys.
+    fn prefetch(table: &BytesTable, id: u32);
+
+    /// Appends the key to the table's, and returns its id.
+    fn append<'a>(self, table: &mut BytesTable, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32;
+}
+
 impl BytesTable {
     /// Returns an empty table whose hashes depend on `seed`.
     pub fn new(seed: Seed) -> Self {
         Self {
             seed,
-            slots: vec![FREE; SLOTS_MIN],
-            middles: MiddleSlots::new(),
+            slots: vec![EMPTY; SLOTS_MIN],
             keys: Vec::new(),
             hashes: Vec::new(),
             arena: Vec::new(),
@@ -122,7 +131,7 @@ impl BytesTable {
             let span = |place: usize| (starts[place] as usize, ends[place] as usize);
             run.sort(starts.iter().zip(ends).map(|(&start, &end)| end.wrapping_sub(start)));
             run.load(text, self.seed, span);
-            self.intern_run(&run, ids, |place| {
+            self.intern_run(&run, self.is_large(), ids, |place| {
                 let (start, end) = span(place);
                 &text[start..end]
             });
@@ -149,7 +158,7 @@ impl BytesTable {
             }));
             run.load(text, self.seed, span);
             run.mark_nulls(self.seed, |place| is_null(first + place));
-            self.intern_run(&run, ids, |place| {
+            self.intern_run(&run, self.is_large(), ids, |place| {
                 let (start, end) = span(place);
                 &text[start..end]
             });
@@ -164,19 +173,24 @@ impl BytesTable {
         assert_eq!(self.seed, other.seed, "the tables of a job share their seed");
         let mut run = Run::new();
         for theirs in theirs.chunks(RUN) {
-            run.clear();
-            for (place, &id) in theirs.iter().enumerate() {
-                let (key, hash) = (other.keys[id as usize], other.hashes[id as usize]);
-                if is_middle(key) {
-                    let bytes = other.long_bytes(id);
-                    run.middles.push(place, MiddleKey::load(bytes, 0, bytes.len()), hash);
-                } else if length(key) <= SHORT_TOP {
-                    run.shorts.push(place, key, hash);
-                } else {
-                    run.others.push(place, slot_key(key, hash), hash);
-                }
+            let id = |place: usize| theirs[place] as usize;
+            for place in 0..theirs.len() {
+                prefetch(&other.keys, id(place));
+                prefetch(&other.hashes, id(place));
             }
-            self.intern_run(&run, ids, |place| other.long_bytes(theirs[place]));
+            run.sort(theirs.iter().map(|&id| key_length(other.keys[id as usize])));
+            run.shorts
+                .fill(|place| (other.keys[id(place)], other.hashes[id(place)]));
+            run.middles.fill(|place| {
+                let bytes = other.long_bytes(theirs[place]);
+                (MiddleKey::load(bytes, 0, bytes.len()), other.hashes[id(place)])
+            });
+            run.others.fill(|place| match other.keys[id(place)] {
+                NULL => (Other::Null, other.hashes[id(place)]),
+                _ => (Other::Long, other.hashes[id(place)]),
+            });
+            // Who merges goes through many tables: however small, this one has left the caches since the last time.
+            self.intern_run(&run, true, ids, |place| other.long_bytes(theirs[place]));
         }
     }
 
@@ -195,15 +209,25 @@ impl BytesTable {
         }
     }
 
+    /// Returns the bytes that the keys which `ids` names take together.
+    ///
+    /// # Panics
+    /// When an id is none of this table's.
+    pub fn key_bytes(&self, ids: &[u32]) -> usize {
+        let lengths = ids.iter().map(|&id| key_length(self.keys[id as usize]));
+        lengths
+            .filter(|&length| length != NULL_LENGTH)
+            .map(|length| length as usize)
+            .sum()
+    }
+
     /// Removes all keys; keeps the memory, unless it is far more than the keys needed.
     pub fn clear(&mut self) {
         if self.slots.len() > SLOTS_MIN.max(16 * self.keys.len()) {
-            self.slots = Vec::new();
-            self.slots.resize(SLOTS_MIN, FREE);
+            self.slots = vec![EMPTY; SLOTS_MIN];
         } else {
-            self.slots.fill(FREE);
+            self.slots.fill(EMPTY);
         }
-        self.middles.clear();
         self.keys.clear();
         self.hashes.clear();
         self.arena.clear();
@@ -211,97 +235,101 @@ impl BytesTable {
 
     /// Returns the bytes of memory that the table holds.
     pub fn bytes(&self) -> usize {
-        size_of::<Slot>() * self.slots.len() + self.middles.bytes() + 24 * self.keys.capacity() + self.arena.capacity()
+        size_of::<u64>() * self.slots.len() + 24 * self.keys.capacity() + self.arena.capacity()
+    }
+
+    /// Returns whether the table does not fit the second-level cache.
+    fn is_large(&self) -> bool {
+        self.slots.len() >= PREFETCH_SLOTS
     }
 
     /// Appends the ids of the keys of `run`; `bytes(i)` gives the bytes of the key at place `i` if that is no short one.
+    /// With `is_far`, memory is asked for before it is looked at.
     #[inline]
-    fn intern_run<'a>(&mut self, run: &Run, ids: &mut Vec<u32>, bytes: impl Fn(usize) -> &'a [u8]) {
-        self.reserve(run.shorts.len + run.others.len);
-        self.middles.reserve(run.middles.len, self.seed);
-        self.prefetch_run(run);
-        let first = ids.len();
-        ids.resize(first + run.len(), 0);
-        let ids = &mut ids[first..];
-        for (place, key, hash) in run.shorts.iter() {
-            ids[place] = self.intern_short(key, hash);
-        }
-        for (place, key, hash) in run.middles.iter() {
-            ids[place] = match self.middles.find(key, hash) {
-                Ok(id) => id,
-                Err(free) => self.insert_middle(free, key, hash, bytes(place)),
-            };
-        }
-        for (place, key, hash) in run.others.iter() {
-            ids[place] = self.intern_other(key, hash, || bytes(place));
-        }
-    }
-
-    #[inline]
-    fn prefetch_run(&self, run: &Run) {
-        if self.slots.len() >= PREFETCH_SLOTS {
+    fn intern_run<'a>(&mut self, run: &Run, is_far: bool, ids: &mut Vec<u32>, bytes: impl Fn(usize) -> &'a [u8]) {
+        self.reserve(run.len());
+        if is_far {
             let mask = self.slots.len() - 1;
-            for &hash in run.shorts.hashes().iter().chain(run.others.hashes()) {
+            let hashes = [run.shorts.hashes(), run.middles.hashes(), run.others.hashes()];
+            for &hash in hashes.into_iter().flatten() {
                 prefetch(&self.slots, slot_index(hash, mask));
             }
         }
-        if self.middles.is_large() {
-            for &hash in run.middles.hashes() {
-                self.middles.prefetch(hash);
+        let first = ids.len();
+        ids.resize(first + run.len(), 0);
+        let ids = &mut ids[first..];
+        self.intern_class(&run.shorts, is_far, ids, &bytes);
+        self.intern_class(&run.middles, is_far, ids, &bytes);
+        self.intern_class(&run.others, is_far, ids, &bytes);
+    }
+
+    #[inline(always)]
+    fn intern_class<'a, K: Key>(
+        &mut self,
+        class: &Class<K>,
+        is_far: bool,
+        ids: &mut [u32],
+        bytes: &impl Fn(usize) -> &'a [u8],
+    ) {
+        for (place, key, hash) in class.iter() {
+            let id = match self.find(hash) {
+                Ok(id) => id,
+                Err(free) => self.insert(free, key, hash, || bytes(place)),
+            };
+            if is_far {
+                prefetch(&self.keys, id as usize);
+            }
+            ids[place] = id;
+        }
+        if is_far {
+            class.places().for_each(|place| K::prefetch(self, ids[place]));
+        }
+        for (place, key, hash) in class.iter() {
+            if !key.is(self, ids[place], || bytes(place)) {
+                ids[place] = self.intern_again(key, hash, || bytes(place));
             }
         }
     }
 
-    #[inline]
-    fn intern_short(&mut self, key: u128, hash: u64) -> u32 {
-        let mask = self.slots.len() - 1;
-        let mut index = slot_index(hash, mask);
-        loop {
-            let slot = &self.slots[index];
-            if u128::from_ne_bytes(slot.key) == key {
-                return slot.id;
-            }
-            if slot.id == EMPTY {
-                return self.insert(index, key, hash, || &[]);
-            }
-            index = (index + 1) & mask;
-        }
-    }
-
-    /// Returns the id of a long key or of null.
-    #[inline]
-    fn intern_other<'a>(&mut self, key: u128, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
+    /// Returns the id of the first key whose hash agrees as far as the slots have it, or the free slot where such a key
+    /// belongs.
+    #[inline(always)]
+    fn find(&self, hash: u64) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;
         let mut index = slot_index(hash, mask);
         loop {
             let slot = self.slots[index];
-            if slot.id == EMPTY {
+            if slot == EMPTY {
+                return Err(index);
+            }
+            if agrees(slot, hash) {
+                return Ok(id_of(slot));
+            }
+            index = (index + 1) & mask;
+        }
+    }
+
+    /// Returns the id of a key whose hash agrees with that of another one as far as the slots have it.
+    #[cold]
+    fn intern_again<'a, K: Key>(&mut self, key: K, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
+        let mask = self.slots.len() - 1;
+        let mut index = slot_index(hash, mask);
+        loop {
+            let slot = self.slots[index];
+            if slot == EMPTY {
                 return self.insert(index, key, hash, bytes);
             }
-            if u128::from_ne_bytes(slot.key) == key && (length(key) != 0xff || self.long_bytes(slot.id) == bytes()) {
-                return slot.id;
+            if agrees(slot, hash) && key.is(self, id_of(slot), &bytes) {
+                return id_of(slot);
             }
             index = (index + 1) & mask;
         }
     }
 
     #[cold]
-    fn insert<'a>(&mut self, index: usize, key: u128, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
-        let id = match length(key) {
-            0xff => self.append_bytes(bytes(), hash),
-            _ => self.append(key, hash),
-        };
-        self.slots[index] = Slot {
-            key: key.to_ne_bytes(),
-            id,
-        };
-        id
-    }
-
-    #[cold]
-    fn insert_middle(&mut self, index: usize, key: MiddleKey, hash: u64, bytes: &[u8]) -> u32 {
-        let id = self.append_bytes(bytes, hash);
-        self.middles.insert(index, key, id);
+    fn insert<'a, K: Key>(&mut self, free: usize, key: K, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
+        let id = key.append(self, hash, bytes);
+        self.slots[free] = slot_of(hash, id);
         id
     }
 
@@ -313,43 +341,104 @@ impl BytesTable {
 
     fn append(&mut self, key: u128, hash: u64) -> u32 {
         let id = u32::try_from(self.keys.len()).expect("memory ends before 4 billion keys");
-        assert_ne!(id, EMPTY, "memory ends before 4 billion keys");
+        assert_ne!(id, u32::MAX, "memory ends before 4 billion keys");
         self.keys.push(key);
         self.hashes.push(hash);
         id
     }
 
-    /// Makes room for `more` keys at a load of at most 5/8.
+    /// Makes room for `more` keys at a load of at most 9/16: most keys are then in the slot where they are looked for.
     fn reserve(&mut self, more: usize) {
-        let wanted = (self.keys.len() - self.middles.len() + more) * 8 / 5 + 1;
+        let wanted = (self.keys.len() + more) * 16 / 9 + 1;
         if wanted <= self.slots.len() {
             return;
         }
         let slots = wanted.next_power_of_two();
+        // The old slots go first: they are of no use, and the new ones may take their place.
         self.slots = Vec::new();
-        self.slots.resize(slots, FREE);
+        self.slots.resize(slots, EMPTY);
         let mask = slots - 1;
-        for (id, (&key, &hash)) in self.keys.iter().zip(&self.hashes).enumerate() {
-            if is_middle(key) {
-                continue;
-            }
+        for (id, &hash) in (0..).zip(&self.hashes) {
             let mut index = slot_index(hash, mask);
-            while self.slots[index].id != EMPTY {
+            while self.slots[index] != EMPTY {
                 index = (index + 1) & mask;
             }
-            let id = u32::try_from(id).expect("ids are 32-bit");
-            let key = slot_key(key, hash).to_ne_bytes();
-            self.slots[index] = Slot { key, id };
+            self.slots[index] = slot_of(hash, id);
         }
     }
 
-    /// Returns the bytes of a middle or long key.
+    /// Asks for the bytes of a key that may be in the arena.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the start of a long key is 64 bits wide")]
+    fn prefetch_bytes(&self, id: u32) {
+        let start = arena_start(self.keys[id as usize]);
+        if start < self.arena.len() {
+            prefetch(&self.arena, start);
+        }
+    }
+
+    /// Returns the bytes of a key that is in the arena.
+    #[inline]
     fn long_bytes(&self, id: u32) -> &[u8] {
         let key = self.keys[id as usize];
-        let start = key as u64 as usize;
-        &self.arena[start..start + long_length(key)]
+        let start = arena_start(key);
+        &self.arena[start..start + long_length(key) as usize]
+    }
+}
+
+impl Key for u128 {
+    #[inline(always)]
+    fn prefetch(_: &BytesTable, _: u32) {}
+
+    #[inline(always)]
+    fn is<'a>(self, table: &BytesTable, id: u32, _: impl Fn() -> &'a [u8]) -> bool {
+        table.keys[id as usize] == self
+    }
+
+    fn append<'a>(self, table: &mut BytesTable, hash: u64, _: impl Fn() -> &'a [u8]) -> u32 {
+        table.append(self, hash)
+    }
+}
+
+impl Key for MiddleKey {
+    #[inline(always)]
+    fn prefetch(table: &BytesTable, id: u32) {
+        table.prefetch_bytes(id);
+    }
+
+    #[inline(always)]
+    fn is<'a>(self, table: &BytesTable, id: u32, _: impl Fn() -> &'a [u8]) -> bool {
+        let key = table.keys[id as usize];
+        length(key) == 0xff && self.len() == long_length(key) as usize && {
+            let bytes = table.long_bytes(id);
+            self == Self::load(bytes, 0, bytes.len())
+        }
+    }
+
+    fn append<'a>(self, table: &mut BytesTable, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
+        table.append_bytes(bytes(), hash)
+    }
+}
+
+impl Key for Other {
+    #[inline(always)]
+    fn prefetch(table: &BytesTable, id: u32) {
+        table.prefetch_bytes(id);
+    }
+
+    #[inline(always)]
+    fn is<'a>(self, table: &BytesTable, id: u32, bytes: impl Fn() -> &'a [u8]) -> bool {
+        let key = table.keys[id as usize];
+        match self {
+            Self::Null => key == NULL,
+            Self::Long => length(key) == 0xff && table.long_bytes(id) == bytes(),
+        }
+    }
+
+    fn append<'a>(self, table: &mut BytesTable, hash: u64, bytes: impl Fn() -> &'a [u8]) -> u32 {
+        match self {
+            Self::Null => table.append(NULL, hash),
+            Self::Long => table.append_bytes(bytes(), hash),
+        }
     }
 }
 
@@ -358,12 +447,8 @@ impl Run {
         Self {
             shorts: Class::new(0),
             middles: Class::new(MiddleKey::NONE),
-            others: Class::new(0),
+            others: Class::new(Other::Null),
         }
-    }
-
-    fn clear(&mut self) {
-        (self.shorts.len, self.middles.len, self.others.len) = (0, 0, 0);
     }
 
     fn len(&self) -> usize {
@@ -374,7 +459,7 @@ impl Run {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a run has 256 places")]
     fn sort(&mut self, lengths: impl Iterator<Item = u32>) {
-        self.clear();
+        (self.shorts.len, self.middles.len, self.others.len) = (0, 0, 0);
         for (place, length) in lengths.enumerate() {
             let place = place as u8;
             self.shorts.place_if(place, length <= SHORT_MAX as u32);
@@ -401,8 +486,7 @@ impl Run {
         });
         self.others.fill(|place| {
             let (start, end) = span(place);
-            let hash = hash_bytes(&text[start..end], seed);
-            (long_key(hash, end - start), hash)
+            (Other::Long, hash_bytes(&text[start..end], seed))
         });
     }
 
@@ -411,7 +495,7 @@ impl Run {
     fn mark_nulls(&mut self, seed: Seed, is_null: impl Fn(usize) -> bool) {
         for at in 0..self.others.len {
             if is_null(usize::from(self.others.places[at])) {
-                (self.others.keys[at], self.others.hashes[at]) = (NULL, hash_packed(NULL, seed));
+                (self.others.keys[at], self.others.hashes[at]) = (Other::Null, hash_packed(NULL, seed));
             }
         }
     }
@@ -443,57 +527,70 @@ impl<K: Copy> Class<K> {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a run has 256 places")]
-    fn push(&mut self, place: usize, key: K, hash: u64) {
-        self.places[self.len] = place as u8;
-        self.keys[self.len] = key;
-        self.hashes[self.len] = hash;
-        self.len += 1;
-    }
-
-    #[inline]
     fn hashes(&self) -> &[u64] {
         &self.hashes[..self.len]
     }
 
     #[inline]
+    fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.places[..self.len].iter().map(|&place| usize::from(place))
+    }
+
+    #[inline]
     fn iter(&self) -> impl Iterator<Item = (usize, K, u64)> + '_ {
-        let keys = self.places[..self.len].iter().zip(&self.keys).zip(&self.hashes);
-        keys.map(|((&place, &key), &hash)| (usize::from(place), key, hash))
+        let keys = self.places().zip(&self.keys).zip(&self.hashes);
+        keys.map(|((place, &key), &hash)| (place, key, hash))
     }
 }
 
-/// Returns what a slot compares for the key that `keys` holds as `key`.
+/// Returns the length of a key of the table; [`NULL_LENGTH`] of null.
 #[inline]
-fn slot_key(key: u128, hash: u64) -> u128 {
-    match length(key) {
-        0xff => key >> 64 << 64 | u128::from(hash),
-        _ => key,
-    }
+fn key_length(key: u128) -> u32 {
+    let top = length(key);
+    let stored = select_unpredictable(top == 0xff, long_length(key), u32::from(top));
+    select_unpredictable(top == 0xfe, NULL_LENGTH, stored)
 }
 
-/// Returns the length of a middle or long key.
+/// Returns where in the arena a key is.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the place of a long key is 64 bits wide")]
+fn arena_start(key: u128) -> usize {
+    key as u64 as usize
+}
+
+/// Returns the length of a key that is in the arena.
 #[inline]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the length of a long key is 32 bits wide"
 )]
-fn long_length(key: u128) -> usize {
-    (key >> 64) as u32 as usize
+fn long_length(key: u128) -> u32 {
+    (key >> 64) as u32
 }
 
-/// Returns whether `keys` holds a middle key as `key`.
+/// The bits of a hash that a slot has, where a slot has them: neither the low ones, which choose the slot, nor the highest,
+/// which choose the state shard.
 #[inline]
-fn is_middle(key: u128) -> bool {
-    length(key) == 0xff && long_length(key) <= MIDDLE_MAX
+fn tag(hash: u64) -> u64 {
+    hash << 6 & !u64::from(u32::MAX)
 }
 
 #[inline]
-fn long_key(hash: u64, length: usize) -> u128 {
-    LONG | (length as u128) << 64 | u128::from(hash)
+fn slot_of(hash: u64, id: u32) -> u64 {
+    tag(hash) | u64::from(id)
 }
 
-/// The low bits choose the slot; the high ones choose the state shard.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is the id")]
+fn id_of(slot: u64) -> u32 {
+    slot as u32
+}
+
+#[inline]
+fn agrees(slot: u64, hash: u64) -> bool {
+    (slot ^ tag(hash)) >> 32 == 0
+}
+
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "only the low bits are wanted")]
 fn slot_index(hash: u64, mask: usize) -> usize {
@@ -606,6 +703,45 @@ mod tests {
             table.intern_spans(b"ab", &[0, 1, 0], &[1, 2, 1], &mut ids);
             assert_eq!(ids, [0, 1, 0]);
         }
+    }
+
+    #[test]
+    fn keys_whose_hashes_agree_as_far_as_slots_have_them_are_told_apart() {
+        let mut table = BytesTable::new(SEED);
+        // Keys of all classes come with one hash, as if it were a poor function.
+        for round in 0..2 {
+            for number in 0..30_u32 {
+                let bytes = vec![b'a'; 3 * number as usize];
+                let id = match bytes.len() {
+                    length @ 0..=15 => table.intern_as(pack(&bytes, 0, length), 7, &bytes),
+                    length @ 16..=31 => table.intern_as(MiddleKey::load(&bytes, 0, length), 7, &bytes),
+                    _ => table.intern_as(Other::Long, 7, &bytes),
+                };
+                assert_eq!(id, number, "round {round}");
+            }
+            assert_eq!(table.intern_as(Other::Null, 7, &[]), 30);
+        }
+        assert_eq!(table.len(), 31);
+    }
+
+    impl BytesTable {
+        /// Interns one key under a hash that is not its own.
+        fn intern_as<K: Key>(&mut self, key: K, hash: u64, bytes: &[u8]) -> u32 {
+            let mut class = Class::new(key);
+            (class.hashes[0], class.len) = (hash, 1);
+            let mut ids = [0];
+            self.reserve(1);
+            self.intern_class(&class, false, &mut ids, &|_| bytes);
+            ids[0]
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_keys_are_those_of_their_rows() {
+        let words: Vec<_> = (0..50).map(|length| vec![b'w'; length]).collect();
+        let table = check(&words);
+        let ids: Vec<u32> = (0..50).collect();
+        assert_eq!(table.key_bytes(&ids), (0..50).sum::<usize>());
     }
 
     proptest! {

@@ -73,11 +73,7 @@ impl KeyCodec {
                 ids.resize(before + rows, ids[before]);
             }
             (Form::Bytes, [Column::Spans(spans)]) => table.intern_spans(&spans.text, &spans.starts, &spans.ends, ids),
-            (Form::Bytes, [Column::Array(array)]) => match array.data_type() {
-                DataType::Utf8 => intern_bytes(array.as_bytes::<Utf8Type>(), table, ids),
-                DataType::Binary => intern_bytes(array.as_bytes::<BinaryType>(), table, ids),
-                other => return Err(wrong_type(&self.fields[0], other)),
-            },
+            (Form::Bytes, [column]) => self.intern_array(&column.to_array(), table, ids)?,
             (Form::Rows(converter), columns) => {
                 let arrays: Vec<_> = columns.iter().map(|column| canonical(&column.to_array())).collect();
                 let rows = converter
@@ -91,6 +87,15 @@ impl KeyCodec {
         Ok(())
     }
 
+    fn intern_array(&self, array: &ArrayRef, table: &mut BytesTable, ids: &mut Vec<u32>) -> Result<()> {
+        match array.data_type() {
+            DataType::Utf8 => intern_bytes(array.as_bytes::<Utf8Type>(), table, ids),
+            DataType::Binary => intern_bytes(array.as_bytes::<BinaryType>(), table, ids),
+            other => return Err(wrong_type(&self.fields[0], other)),
+        }
+        Ok(())
+    }
+
     /// Returns the key columns of the groups that `ids` names, one row a group.
     ///
     /// # Errors
@@ -99,7 +104,7 @@ impl KeyCodec {
         if matches!(self.form, Form::Whole) {
             return Ok(vec![]);
         }
-        let mut bytes = BinaryBuilder::with_capacity(ids.len(), 0);
+        let mut bytes = BinaryBuilder::with_capacity(ids.len(), table.key_bytes(ids));
         table.for_each_key(ids, |key| bytes.append_option(key));
         let bytes = bytes.finish();
         match &self.form {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, StringBuilder};
+use arrow::array::{Array, AsArray, BinaryArray, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::Operator;
@@ -48,11 +48,13 @@ impl Operator for Text {
     }
 
     fn apply(&self, batch: Batch, metrics: &Metrics) -> Result<Batch> {
-        let bytes = batch.column(self.column).to_array();
-        let (text, repaired) = decode(bytes.as_binary());
+        let (text, repaired) = match batch.column(self.column) {
+            Column::Lines(lines) if let Some(text) = lines.to_utf8() => (Column::Lines(text), 0),
+            column => decode(column.to_array().as_binary()),
+        };
         metrics.rows_repaired.add(repaired);
         let mut columns = batch.columns().to_vec();
-        columns[self.column] = Column::Array(text);
+        columns[self.column] = text;
         Ok(Batch::from_columns(
             self.schema.clone(),
             columns,
@@ -63,10 +65,10 @@ impl Operator for Text {
 }
 
 /// Returns the bytes as text, and the number of rows that were not UTF-8.
-fn decode(bytes: &BinaryArray) -> (ArrayRef, u64) {
+fn decode(bytes: &BinaryArray) -> (Column, u64) {
     let (offsets, values, nulls) = bytes.clone().into_parts();
     if let Ok(text) = StringArray::try_new(offsets, values, nulls) {
-        return (Arc::new(text), 0);
+        return (Column::Array(Arc::new(text)), 0);
     }
     let mut text = StringBuilder::with_capacity(bytes.len(), bytes.value_data().len());
     let mut repaired = 0;
@@ -77,7 +79,7 @@ fn decode(bytes: &BinaryArray) -> (ArrayRef, u64) {
             row
         }));
     }
-    (Arc::new(text.finish()), repaired)
+    (Column::Array(Arc::new(text.finish())), repaired)
 }
 
 #[cfg(test)]
@@ -88,6 +90,7 @@ mod tests {
     fn text_is_taken_as_it_is_and_nulls_stay() {
         let bytes = BinaryArray::from_opt_vec(vec![Some(b"a"), None, Some(b""), Some("ß".as_bytes())]);
         let (text, repaired) = decode(&bytes.slice(1, 3));
+        let text = text.to_array();
         assert_eq!(text.as_string(), &StringArray::from(vec![None, Some(""), Some("ß")]));
         assert_eq!(repaired, 0);
         assert_eq!(
@@ -102,6 +105,7 @@ mod tests {
         // The two halves of one character must not join over rows.
         let bytes = BinaryArray::from_vec(vec![b"a\xffb", b"\xc3", b"\x9f", b"good"]);
         let (text, repaired) = decode(&bytes);
+        let text = text.to_array();
         assert_eq!(
             text.as_string(),
             &StringArray::from(vec!["a\u{fffd}b", "\u{fffd}", "\u{fffd}", "good"])

@@ -10,12 +10,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder, UInt32Array};
+use arrow::buffer::Buffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::Operator;
 use super::expression::column_index;
-use crate::batch::{Batch, Column, Spans};
+use crate::batch::{Batch, Column, Lines, Spans};
 use crate::error::{Error, Result};
 use crate::kernel::separators::ByteSet;
 use crate::kernel::tokenize::token_spans;
@@ -85,28 +86,62 @@ impl Tokenize {
         })
     }
 
-    fn spans(&self, text: &StringArray) -> Spans {
-        let mut spans = Spans::none_of(text.values().clone());
-        let Spans { starts, ends, .. } = &mut spans;
+    /// Returns the tokens of the text between neighbouring `offsets`.
+    fn spans(&self, text: Buffer, offsets: &[i32]) -> Spans {
+        let mut spans = Spans::none_of(text);
+        let Spans { text, starts, ends } = &mut spans;
         if self.mode.is_ascii_only() || text.is_ascii() {
-            let (offsets, text) = (text.value_offsets(), text.value_data());
             MASKS.with_borrow_mut(|masks| token_spans(offsets, text, &self.ascii, masks, starts, ends));
         } else {
-            let base = text.value_data().as_ptr() as usize;
-            let place = |at: usize| u32::try_from(at).expect("Arrow offsets are 31-bit");
-            for row in text.iter().flatten() {
-                let first = row.as_ptr() as usize - base;
-                for token in row
-                    .split(|character| self.mode.separates(character))
-                    .filter(|token| !token.is_empty())
-                {
-                    let start = first + (token.as_ptr() as usize - row.as_ptr() as usize);
-                    starts.push(place(start));
-                    ends.push(place(start + token.len()));
-                }
+            let place = |offset: i32| usize::try_from(offset).expect("Arrow offsets are never negative");
+            let (first, last) = (offsets.first().copied(), offsets.last().copied());
+            let first = place(first.unwrap_or_default());
+            let text = simdutf8::basic::from_utf8(&text[first..place(last.unwrap_or_default())]);
+            let text = text.expect("a string column is UTF-8");
+            for row in offsets.windows(2) {
+                let row = place(row[0])..place(row[1]);
+                self.words_between(&text[row.start - first..row.end - first], row.start, starts, ends);
             }
         }
         spans
+    }
+
+    /// Appends the tokens of one row, which begins at byte `first` of its text, by looking at every character.
+    fn words_between(&self, row: &str, first: usize, starts: &mut Vec<u32>, ends: &mut Vec<u32>) {
+        let place = |at: usize| u32::try_from(at).expect("Arrow offsets are 31-bit");
+        let tokens = row.split(|character| self.mode.separates(character));
+        for token in tokens.filter(|token| !token.is_empty()) {
+            let start = first + (token.as_ptr() as usize - row.as_ptr() as usize);
+            starts.push(place(start));
+            ends.push(place(start + token.len()));
+        }
+    }
+
+    /// Returns the text of `lines` if its tokens are those of the lines: line ends separate, nothing has to know its row.
+    fn whole_text(&self, lines: &Lines) -> Option<Buffer> {
+        let text = lines.text();
+        let ends_separate = self.ascii.contains(b'\n') && self.ascii.contains(b'\r');
+        let may_lower = !self.lower || text.is_ascii();
+        (self.kept.is_empty() && ends_separate && may_lower).then(|| match self.lower {
+            true => text.to_ascii_lowercase().into(),
+            false => text.clone(),
+        })
+    }
+
+    /// Returns the tokens of an array of strings, after the kept columns.
+    fn tokens_of_rows(&self, batch: &Batch, mut text: ArrayRef) -> Result<Vec<Column>> {
+        // An Arrow null may hide bytes; they are no tokens.
+        if text.nulls().is_some_and(|nulls| nulls.null_count() > 0) {
+            text = without_hidden_bytes(text.as_string());
+        }
+        if self.lower {
+            text = lower_case(text.as_string());
+        }
+        let text = text.as_string();
+        let spans = self.spans(text.values().clone(), text.value_offsets());
+        let mut columns = self.repeat_kept(batch, text, &spans)?;
+        columns.push(Column::Spans(spans));
+        Ok(columns)
     }
 
     /// Returns the columns kept, each value as often as its row has tokens.
@@ -146,19 +181,14 @@ impl Operator for Tokenize {
     }
 
     fn apply(&self, batch: Batch, _: &Metrics) -> Result<Batch> {
-        let mut text = batch.column(self.column).to_array();
-        // An Arrow null may hide bytes; they are no tokens.
-        if text.nulls().is_some_and(|nulls| nulls.null_count() > 0) {
-            text = without_hidden_bytes(text.as_string());
-        }
-        if self.lower {
-            text = lower_case(text.as_string());
-        }
-        let text = text.as_string();
-        let spans = self.spans(text);
-        let rows = spans.starts.len();
-        let mut columns = self.repeat_kept(&batch, text, &spans)?;
-        columns.push(Column::Spans(spans));
+        let columns = match batch.column(self.column) {
+            Column::Lines(lines) if let Some(text) = self.whole_text(lines) => {
+                let end = i32::try_from(text.len()).expect("a batch's text is smaller than 2 GiB");
+                vec![Column::Spans(self.spans(text, &[0, end]))]
+            }
+            column => self.tokens_of_rows(&batch, column.to_array())?,
+        };
+        let rows = columns.last().map_or(0, Column::len);
         Ok(Batch::from_columns(
             self.schema.clone(),
             columns,
@@ -263,6 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::batch::first_lines;
 
     fn tokenize(rows: StringArray, mode: &str, lower: bool) -> (Vec<String>, Vec<i32>) {
         let numbers: Int32Array = (0..i32::try_from(rows.len()).expect("small")).collect();
@@ -340,7 +371,42 @@ mod tests {
         }
     }
 
+    /// Tokenizes the lines of a text, cut and not.
+    #[track_caller]
+    fn check_lines(mode: &str, lower: bool, text: &str) {
+        let (_, rows) = first_lines(text.as_bytes(), usize::MAX);
+        let schema = Schema::new(vec![Field::new("value", DataType::Utf8, false)]);
+        let operator = Tokenize::new("value", mode.parse().expect("a mode"), lower, &[], "word", &schema);
+        let operator = operator.expect("text");
+        let lines = Lines::new(text.as_bytes().into(), rows).to_utf8().expect("a string");
+        let lines = Column::Lines(lines);
+        let words = |column: Column| {
+            let batch = Batch::from_columns(Arc::new(schema.clone()), vec![column], rows, None);
+            let batch = operator.apply(batch, &Metrics::default()).expect("text");
+            batch.to_records().expect("the schema's types")
+        };
+        let cut = Column::Array(lines.to_array());
+        assert_eq!(words(lines), words(cut), "{mode} {lower} {text:?}");
+    }
+
+    #[test]
+    fn lines_have_the_same_tokens_before_they_are_cut() {
+        for mode in ["ascii", "unicode", "word", "space", "bytes:,", "bytes:\n\r"] {
+            for text in ["a b\nc\r\n\r\nd\re\r\r\n", "", "\n", "A\u{a0}İ,\nß é", "a,b\nc"] {
+                check_lines(mode, false, text);
+                check_lines(mode, true, text);
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn lines_of_any_text_have_the_same_tokens_before_they_are_cut(text in "[aB \\n\\r]{0,90}|\\PC{0,9}\n\\PC{0,9}", lower: bool) {
+            for mode in ["ascii", "unicode", "word", "space"] {
+                check_lines(mode, lower, &text);
+            }
+        }
+
         #[test]
         fn unicode_and_word_agree_with_a_plain_split(rows in prop::collection::vec("[ab \u{a0}ß_.]{0,30}|\\PC{0,30}", 0..8)) {
             let array = StringArray::from(rows.clone());

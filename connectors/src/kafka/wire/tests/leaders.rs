@@ -111,7 +111,7 @@ impl Reading {
                 Event::Advanced { partition, position } => drop(self.positions.insert(partition.index, position)),
                 Event::Ended { .. } => self.ended += 1,
                 Event::Failed(error) => return Err(error),
-                event @ Event::Added { .. } => panic!("{event:?} is for the watcher to say"),
+                event @ (Event::Added { .. } | Event::Latest { .. }) => panic!("{event:?} is for the watcher to say"),
             }
         }
         Ok(())
