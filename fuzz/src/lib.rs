@@ -3,13 +3,32 @@
 //! A target is a file here, a line in [`TARGETS`] and a folder of inputs in `corpus/`. `make fuzz` lets libFuzzer look
 //! for more; the tests run each target over its corpus.
 
+mod avro_schema;
+mod decoders;
+mod job_file;
 mod record_batches;
 
 /// What runs over inputs.
 pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also the name of the folder of their corpus.
-pub const TARGETS: &[(&str, Target)] = &[("record_batches", record_batches::run)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("avro", |input| decoders::run("avro", input)),
+    ("avro_schema", avro_schema::run),
+    ("combined", |input| decoders::run("combined", input)),
+    ("common", |input| decoders::run("common", input)),
+    ("csv", |input| decoders::run("csv", input)),
+    ("grok", |input| decoders::run("grok", input)),
+    ("job_file", job_file::run),
+    ("json", |input| decoders::run("json", input)),
+    ("lines", |input| decoders::run("lines", input)),
+    ("list", |input| decoders::run("list", input)),
+    ("logfmt", |input| decoders::run("logfmt", input)),
+    ("record_batches", record_batches::run),
+    ("regex", |input| decoders::run("regex", input)),
+    ("syslog", |input| decoders::run("syslog", input)),
+    ("tsv", |input| decoders::run("tsv", input)),
+];
 
 /// Returns the target of this name.
 pub fn target(name: &str) -> Option<Target> {
@@ -30,6 +49,13 @@ mod tests {
             .collect();
         paths.sort();
         paths
+    }
+
+    #[test]
+    fn every_format_has_a_target() {
+        for entry in connectors::decode::registry::ENTRIES {
+            assert!(target(entry.name).is_some(), "{}", entry.name);
+        }
     }
 
     #[test]
