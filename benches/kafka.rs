@@ -1,4 +1,4 @@
-//! Reading a topic of a real broker: librdkafka's batch interface alone, then what is built on it, in processor time.
+//! Reading a topic of a real broker: librdkafka's batch interface alone, then the source by either client, in processor time.
 //!
 //! The broker is the tests' own, or the one at `KAFKA_BOOTSTRAP_SERVERS`.
 
@@ -16,6 +16,7 @@ mod topic;
 mod topic_word_count;
 mod word_count;
 
+use connectors::kafka::options::Client;
 use criterion::{Criterion, Throughput};
 
 use cpu_time::CpuTime;
@@ -30,14 +31,16 @@ const MESSAGES: u64 = 500_000;
 
 fn main() {
     let mut criterion = cpu_time::criterion();
-    let topic = Topic::new(Broker::shared(), MESSAGES);
-    read(&mut criterion, &topic);
+    for compression in ["uncompressed", "lz4", "snappy", "zstd"] {
+        let topic = Topic::new(Broker::shared(), MESSAGES, compression);
+        read(&mut criterion, topic, compression);
+    }
     criterion.final_summary();
 }
 
-fn read(criterion: &mut Criterion<CpuTime>, topic: &Topic) {
-    let expected = topic_word_count::expected(topic);
-    let mut group = criterion.benchmark_group("topic");
+fn read(criterion: &mut Criterion<CpuTime>, mut topic: Topic, compression: &str) {
+    let expected = topic_word_count::expected(&topic);
+    let mut group = criterion.benchmark_group(format!("topic/{compression}"));
     group.sample_size(10).throughput(Throughput::Elements(topic.messages));
     group.bench_function("bare_loop", |bencher| {
         bencher.iter(|| {
@@ -45,20 +48,23 @@ fn read(criterion: &mut Criterion<CpuTime>, topic: &Topic) {
             assert_eq!(seen, topic.content);
         });
     });
-    group.bench_function("source", |bencher| {
-        bencher.iter(|| assert_eq!(topic.read_values(), topic.content));
-    });
-    group.bench_function("word_count", |bencher| {
-        bencher.iter_custom(|times| {
-            let one = |_| {
-                let start = cpu_clock::own();
-                let batches = topic_word_count::run(topic);
-                let used = cpu_clock::own() - start;
-                assert_eq!(word_count::hash(&batches), expected);
-                used
-            };
-            (0..times).map(one).sum()
+    for (client, name) in [(Client::Librdkafka, "librdkafka"), (Client::Native, "native")] {
+        topic.client = client;
+        group.bench_function(format!("source/{name}"), |bencher| {
+            bencher.iter(|| assert_eq!(topic.read_values(), topic.content));
         });
-    });
+        group.bench_function(format!("word_count/{name}"), |bencher| {
+            bencher.iter_custom(|times| {
+                let one = |_| {
+                    let start = cpu_clock::own();
+                    let batches = topic_word_count::run(&topic);
+                    let used = cpu_clock::own() - start;
+                    assert_eq!(word_count::hash(&batches), expected);
+                    used
+                };
+                (0..times).map(one).sum()
+            });
+        });
+    }
     group.finish();
 }

@@ -29,7 +29,7 @@ struct Times {
 }
 
 pub(crate) fn measure(size: Size, table: &mut Table) {
-    let topic = Topic::new(Broker::shared(), size.messages);
+    let topic = Topic::new(Broker::shared(), size.messages, "uncompressed");
     let words = topic_word_count::expected(&topic);
     let memory = records(&topic);
     let mut times = Times::default();

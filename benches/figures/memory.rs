@@ -17,7 +17,7 @@ const GROWTH_MIB: f64 = 2.0;
 
 pub(crate) fn measure(size: Size, table: &mut Table) {
     let broker = Broker::shared();
-    let topic = Topic::new(broker, size.messages_for_memory);
+    let topic = Topic::new(broker, size.messages_for_memory, "uncompressed");
     let content = format!("{} messages, {} words", topic.messages, distinct_words(topic.messages));
     let count = [
         "wordcount",

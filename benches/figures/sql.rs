@@ -212,7 +212,7 @@ fn count_plain(batches: &[RecordBatch], rounds: u64) -> u64 {
 
 /// A job over access logs in a topic: decode, filter, window, count; beside its source and its decoder alone.
 fn whole_job(size: Size, table: &mut Table) {
-    let topic = Topic::of(Broker::shared(), size.messages, combined);
+    let topic = Topic::of(Broker::shared(), size.messages, "uncompressed", combined);
     let lines = payloads(&topic);
     let (mut source, mut decode, mut job) = (vec![], vec![], vec![]);
     let mut errors = 0;

@@ -16,7 +16,7 @@ const STARTS: usize = 11;
 
 pub(crate) fn measure(size: Size, table: &mut Table) {
     let broker = Broker::shared();
-    let topic = Topic::new(broker, MESSAGES);
+    let topic = Topic::new(broker, MESSAGES, "uncompressed");
     let count = [
         "wordcount",
         "--quiet",

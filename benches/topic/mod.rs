@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arrow::array::AsArray;
 use connectors::kafka::config::Connection;
-use connectors::kafka::options::{End, KafkaColumn, SourceOptions};
+use connectors::kafka::options::{Client, End, KafkaColumn, SourceOptions};
 use connectors::kafka::source::KafkaSource;
 use engine::Batch;
 use engine::source::{Event, Intake, Source};
@@ -19,9 +19,11 @@ pub(crate) const PARTITIONS: i32 = 4;
 /// Bytes that may wait between reader and driver, as the program has it.
 const QUEUE_BYTES: usize = 64 << 20;
 
-/// A topic of lines without keys, stored as they are.
+/// A topic of lines without keys.
 pub(crate) struct Topic {
     broker: &'static Broker,
+    /// Who reads it.
+    pub(crate) client: Client,
     pub(crate) name: String,
     pub(crate) messages: u64,
     /// What is in it, by the generator and not by a reader.
@@ -29,15 +31,20 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    /// Makes a topic of generated lines.
-    pub(crate) fn new(broker: &'static Broker, messages: u64) -> Self {
-        Self::of(broker, messages, line)
+    /// Makes a topic of generated lines, stored with a compression.
+    pub(crate) fn new(broker: &'static Broker, messages: u64, compression: &str) -> Self {
+        Self::of(broker, messages, compression, line)
     }
 
     /// Makes a topic of the lines that `line` appends to a buffer, by number.
-    pub(crate) fn of(broker: &'static Broker, messages: u64, line: impl Fn(u64, &mut Vec<u8>)) -> Self {
+    pub(crate) fn of(
+        broker: &'static Broker,
+        messages: u64,
+        compression: &str,
+        line: impl Fn(u64, &mut Vec<u8>),
+    ) -> Self {
         let name = Broker::unique("lines");
-        broker.create_topic(&name, PARTITIONS, &[("compression.type", "uncompressed")]);
+        broker.create_topic(&name, PARTITIONS, &[("compression.type", compression)]);
         let mut content = Seen::default();
         let lines = (0..messages).map(|number| {
             let mut text = Vec::with_capacity(128);
@@ -48,6 +55,7 @@ impl Topic {
         broker.produce_lines(&name, PARTITIONS as usize, lines);
         Self {
             broker,
+            client: Client::Auto,
             name,
             messages,
             content,
@@ -60,6 +68,7 @@ impl Topic {
         let mut options = SourceOptions::new(connection, vec![self.name.clone()], Broker::unique("figures"));
         options.columns = columns.to_vec();
         options.to = Some(End::Latest);
+        options.client = self.client;
         options
     }
 
