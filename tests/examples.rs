@@ -28,6 +28,7 @@ fn count_lines(file: &str, holds: impl Fn(&str) -> bool) -> usize {
     text.lines().filter(|line| holds(line)).count()
 }
 
+#[cfg(feature = "sql")]
 #[test]
 fn a_scalar_function_of_ones_own_is_called_from_a_job_file() {
     let lines = run("scalar_function", &[]);
@@ -43,6 +44,7 @@ fn a_scalar_function_of_ones_own_is_called_from_a_job_file() {
     }
 }
 
+#[cfg(feature = "sql")]
 #[test]
 fn an_aggregate_function_of_ones_own_is_called_from_sql() {
     let text = fs::read_to_string(root().join("data/access.log")).expect("a sample log");
@@ -69,6 +71,7 @@ fn an_operator_of_ones_own_sees_every_row_once() {
     assert_eq!(hits.sum::<usize>(), count_lines("access.log", |_| true));
 }
 
+#[cfg(feature = "sql")]
 #[test]
 fn a_format_of_ones_own_makes_typed_columns() {
     let lines = run("format", &[]);

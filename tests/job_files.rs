@@ -1,6 +1,5 @@
 //! Job files through the command line: `check`, `schema`, `new`, and what is generated for shells and `man`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::harness::PATIENCE;
@@ -262,6 +261,8 @@ fn check_reads_the_schema_of_avro_values() {
 #[cfg(feature = "sql")]
 #[test]
 fn a_query_reads_the_result_of_another() {
+    use std::collections::{BTreeMap, BTreeSet};
+
     let scratch = Scratch::new("views");
     let job = r#"
 [source.logs]

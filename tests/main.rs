@@ -10,7 +10,6 @@ mod cli;
 mod data;
 mod data_loss;
 mod exactly_once;
-#[cfg(feature = "sql")]
 mod examples;
 mod formats;
 mod golden;
