@@ -21,8 +21,8 @@ use super::reader::Reader;
 use super::watcher::Watcher;
 use super::wire::{Native, NativeReader, ReaderNetwork};
 
-/// How long the last offset commit may take.
-const LAST_COMMIT_DEADLINE: Duration = Duration::from_secs(3);
+/// How long the last offset commit may take: a cluster without groups first makes the topic of their offsets.
+const LAST_COMMIT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads topics. Partitions are assigned, never subscribed to: the group only keeps the offsets.
 ///
