@@ -1,13 +1,13 @@
 //! Which column a field of the schema takes, and whether it does.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, StructArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Date32Type, TimeUnit};
 
 use super::super::RawColumn;
 use super::value::{Booleans, Bytes, Column, Decimals, Fixed, Floats, Integers, Lists, Record, Symbols, Times, Values};
 use crate::decode::avro::AvroSchema;
-use crate::decode::avro::schema::{Type, TypeId};
+use crate::decode::avro::schema::{Field, Type, TypeId};
 
 /// Finds the columns of a schema's fields.
 pub(super) struct Plan<'a> {
@@ -141,20 +141,10 @@ fn values<'a>(
                 items: column(schema, *items, list.values(), name.to_owned())?,
             })
         }
-        (Type::Record(fields), DataType::Struct(_)) => {
-            let parts = array.as_struct();
-            if parts.num_columns() != fields.len() {
-                return Ok(None);
-            }
-            let mut found = vec![];
-            for field in fields {
-                let Some(part) = parts.column_by_name(&field.name) else {
-                    return Ok(None);
-                };
-                found.push(column(schema, field.of, part, format!("{name}.{}", field.name))?);
-            }
-            Box::new(Record(found))
-        }
+        (Type::Record(fields), DataType::Struct(_)) => match record(schema, fields, array.as_struct(), name)? {
+            Some(record) => Box::new(record),
+            None => return Ok(None),
+        },
         (of, _) => match (of, raw, text) {
             (Type::String, _, Some(text)) => Box::new(Bytes(text)),
             (Type::Enum(symbols), _, Some(text)) => Box::new(Symbols(text, symbols)),
@@ -163,6 +153,26 @@ fn values<'a>(
             _ => return Ok(None),
         },
     }))
+}
+
+/// Returns the fields of a record by their names; `None` when the struct has others.
+fn record<'a>(
+    schema: &'a AvroSchema,
+    fields: &'a [Field],
+    parts: &'a StructArray,
+    name: &str,
+) -> Result<Option<Record<'a>>, String> {
+    if parts.num_columns() != fields.len() {
+        return Ok(None);
+    }
+    let mut found = vec![];
+    for field in fields {
+        let Some(part) = parts.column_by_name(&field.name) else {
+            return Ok(None);
+        };
+        found.push(column(schema, field.of, part, format!("{name}.{}", field.name))?);
+    }
+    Ok(Some(Record(found)))
 }
 
 fn integers<'a>(array: &ArrayRef, range: (i64, i64)) -> Result<Box<dyn Values + 'a>, String> {
