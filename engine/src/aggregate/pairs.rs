@@ -11,7 +11,7 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::kernel::hash::{Seed, hash_packed};
+use crate::kernel::hash::{Seed, hash_number};
 
 /// Pairs after which a worker's set is merged: they take about 10 MiB.
 const PARTIAL_PAIRS_MAX: usize = 1 << 18;
@@ -142,7 +142,7 @@ impl Pairs {
 
 #[inline]
 fn hash(group: u32, item: u32, seed: Seed) -> u64 {
-    hash_packed(u128::from(group) << 32 | u128::from(item), seed)
+    hash_number(u64::from(group) << 32 | u64::from(item), seed)
 }
 
 #[cfg(test)]

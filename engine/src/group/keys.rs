@@ -216,7 +216,7 @@ mod tests {
                 Some("a"),
                 None,
             ]))],
-            &[0, 2, 1, 0, 2],
+            &[0, 1, 2, 0, 1],
         );
         check(
             vec![Arc::new(Int32Array::from(vec![Some(1), None, Some(-1), Some(1), None]))],

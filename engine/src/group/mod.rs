@@ -2,4 +2,5 @@
 
 pub mod bytes;
 pub mod keys;
-mod middle;
+mod run;
+mod slots;

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pack::Packed;
+
 /// The random numbers that a job's hashes depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed(pub u64, pub u64);
@@ -22,12 +24,19 @@ impl Seed {
     }
 }
 
-/// Returns the hash of a key packed by [`crate::kernel::pack`].
+/// Returns the hash of a packed key, or of what stands in its place.
+#[inline(always)]
+pub fn hash_packed(key: Packed, seed: Seed) -> u64 {
+    let [a, b, c, d] = key.0;
+    let first = fold(a ^ seed.0, b ^ seed.1);
+    let second = fold(c ^ seed.1, d ^ seed.0);
+    fold(first ^ seed.1, second ^ SPREAD)
+}
+
+/// Returns the hash of a number.
 #[inline]
-pub fn hash_packed(key: u128, seed: Seed) -> u64 {
-    let (low, high) = halves(key);
-    let once = fold(low ^ seed.0, high ^ seed.1);
-    fold(once ^ seed.1, SPREAD)
+pub fn hash_number(number: u64, seed: Seed) -> u64 {
+    fold(fold(number ^ seed.0, seed.1) ^ seed.1, SPREAD)
 }
 
 /// Returns the hash of a byte string.
@@ -52,16 +61,6 @@ pub fn hash_bytes(bytes: &[u8], seed: Seed) -> u64 {
     fold(fold(low ^ hash, high ^ seed.1) ^ seed.1, SPREAD)
 }
 
-/// Returns what [`hash_bytes`] returns for a string of 16 to 31 bytes, from its first and its last 16 bytes.
-#[inline]
-pub fn hash_pair(first: u128, last: u128, length: usize, seed: Seed) -> u64 {
-    let hash = seed.0 ^ (length as u64).wrapping_mul(SPREAD);
-    let (low, high) = halves(first);
-    let hash = fold(low ^ hash, high ^ seed.1);
-    let (low, high) = halves(last);
-    fold(fold(low ^ hash, high ^ seed.1) ^ seed.1, SPREAD)
-}
-
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
 fn halves(value: u128) -> (u64, u64) {
@@ -79,8 +78,9 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::kernel::pack::PACKED_MAX;
 
-    const SEED: Seed = Seed(1, 2);
+    const SEED: Seed = Seed(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
 
     #[test]
     fn a_hash_depends_on_every_byte_the_length_and_the_seed() {
@@ -101,20 +101,25 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_a_pair_is_that_of_its_bytes() {
-        for length in 16..=31 {
-            let bytes: Vec<u8> = (0..length).map(|at| (7 * at + length) as u8).collect();
-            let block = |at: usize| u128::from_le_bytes(*bytes[at..].first_chunk().expect("16 bytes"));
-            let pair = hash_pair(block(0), block(length - 16), length, SEED);
-            assert_eq!(pair, hash_bytes(&bytes, SEED), "{length}");
+    fn a_hash_of_a_packed_key_depends_on_every_byte_and_the_length() {
+        let mut hashes = HashSet::new();
+        for length in 0..=PACKED_MAX {
+            let mut bytes = vec![7; length];
+            assert!(hashes.insert(hash_packed(Packed::new(&bytes, 0, length), SEED)));
+            for at in 0..length {
+                bytes[at] = 0;
+                let key = Packed::new(&bytes, 0, length);
+                assert!(hashes.insert(hash_packed(key, SEED)), "length {length}, byte {at}");
+                bytes[at] = 7;
+            }
         }
     }
 
     #[test]
     fn low_and_high_bits_of_packed_hashes_are_spread() {
         for shift in [0, 52] {
-            let values: HashSet<_> = (0..4096_u128)
-                .map(|key| (hash_packed(key, SEED) >> shift) & 0xfff)
+            let values: HashSet<_> = (0..4096_u64)
+                .map(|key| (hash_packed(Packed([key, 0, 0, 2 << 56]), SEED) >> shift) & 0xfff)
                 .collect();
             assert!(
                 values.len() > 2300,

@@ -1,13 +1,13 @@
 //! Asking the processor for a cache line before it is needed.
 
-/// Asks for the cache line that holds `slice[index]`; does nothing where the machine has no such instruction.
+/// Asks for the cache line that holds `slice[index]`. An index out of range does no harm. Does nothing where the machine
+/// has no such instruction.
 #[inline]
 #[expect(
     unsafe_code,
     reason = "prefetching halves the time of probing tables that do not fit the cache"
 )]
 pub fn prefetch<T>(slice: &[T], index: usize) {
-    debug_assert!(index < slice.len(), "{index} is in range");
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch never faults, whatever the address; SSE is part of x86-64.
     unsafe {

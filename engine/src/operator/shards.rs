@@ -18,9 +18,9 @@ const SHARD_BITS: u32 = 6;
 /// Rows that an emitted or snapshot batch is filled up to: small enough for the second-level cache.
 const ROWS_TARGET: usize = 8192;
 
-/// Groups of a partial after which it is merged. A table of 65,536 groups takes about 5 MiB, so that the workers' tables
-/// stay near the caches and their memory has a bound, while a merge still costs a few per cent of what was absorbed.
-pub(super) const PARTIAL_GROUPS_MAX: usize = 1 << 16;
+/// Groups of a partial after which it is merged. A table of 131,072 groups takes about 8 MiB: that bounds the workers'
+/// memory, while a merge still costs less than a third of what was absorbed.
+pub(super) const PARTIAL_GROUPS_MAX: usize = 1 << 17;
 
 /// Groups in the order of their shards.
 #[derive(Debug)]
