@@ -1,7 +1,8 @@
 //! The producer under the sink: librdkafka's, with bounded waits, transactions, and errors that say what to do.
 //!
-//! Waiting: rdkafka's own `flush` sleeps in steps of 100 ms, so this one asks with a timeout of 0 and serves delivery
-//! reports for a millisecond between. A call with a queue that is known to be empty does not wait at all.
+//! Waiting: rdkafka's `flush` and `poll` take all of their timeout even when what they wait for has come, and spin through
+//! its last millisecond. So they are only asked with a timeout of 0 here, and the thread sleeps between. A call with a queue
+//! that is known to be empty does not wait at all.
 
 mod failure;
 mod reports;
@@ -50,8 +51,9 @@ const CREATION_TIME: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Serving delivery reports while waiting: short, since librdkafka tells nobody when the last one has come.
-const SERVE_TIME: Duration = Duration::from_millis(1);
+/// Between two looks for delivery reports: short, since librdkafka tells nobody when the last one has come, and what is
+/// waited for is a part of every epoch's latency.
+const LOOK: Duration = Duration::from_micros(500);
 
 /// The broker ends a transaction that is open for longer, so the checkpoint interval must be shorter.
 pub(super) const TRANSACTION_TIMEOUT_MS: u64 = 60_000;
@@ -159,7 +161,7 @@ impl Producer {
                 },
                 Err(error) => error.rdkafka_error_code().unwrap_or(Code::Fail),
             };
-            self.client.poll(PAUSE_MIN);
+            self.wait(PAUSE_MIN);
             self.check_reachable(code, Instant::now() > deadline)?;
         }
     }
@@ -223,7 +225,7 @@ impl Producer {
                 Code::QueueFull if self.client.in_flight_count() == 0 => {
                     return Err(self.failures.of_topic(topic).too_large(bytes));
                 }
-                Code::QueueFull => self.client.poll(SERVE_TIME),
+                Code::QueueFull => self.wait(LOOK),
                 Code::MessageSizeTooLarge => return Err(self.failures.of_topic(topic).too_large(bytes)),
                 code => return Err(self.failure("send a record", code, "")),
             }
@@ -246,8 +248,10 @@ impl Producer {
     /// # Errors
     /// When a record was not delivered.
     pub(super) fn flush(&self) -> Result<()> {
-        while self.client.flush(Duration::ZERO).is_err() {
-            self.client.poll(SERVE_TIME);
+        // Sends what lingers. Once, since each call wakes all of librdkafka's threads.
+        let is_empty = self.client.flush(Duration::ZERO).is_ok();
+        while !is_empty && self.client.in_flight_count() > 0 {
+            self.wait(LOOK);
             self.check_delivered()?;
         }
         self.check_delivered()
@@ -287,7 +291,8 @@ impl Producer {
         let aborted = thread::scope(|scope| {
             let abort = scope.spawn(|| client.abort_transaction(END_TIME));
             while !abort.is_finished() {
-                client.poll(SERVE_TIME);
+                client.poll(Duration::ZERO);
+                thread::sleep(LOOK);
             }
             abort.join()
         });
@@ -322,10 +327,16 @@ impl Producer {
             if !retriable || Instant::now() > deadline {
                 return Err(self.transaction_failure(act, &error));
             }
-            self.client.poll(pause);
+            self.wait(pause);
             self.reports.health().check()?;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Lets some time pass, then handles the delivery reports that have come.
+    fn wait(&self, pause: Duration) {
+        thread::sleep(pause);
+        self.client.poll(Duration::ZERO);
     }
 
     fn check_delivered(&self) -> Result<()> {
