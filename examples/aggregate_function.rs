@@ -13,7 +13,7 @@ use millstream::connectors::decode::{BadRows, DecodeRows, FormatOptions, registr
 use millstream::connectors::file::{FileOptions, FileSource};
 use millstream::engine::aggregate::{Accumulator, UserAggregate};
 use millstream::engine::operator::{Operator, OutputMode};
-use millstream::engine::pipeline::{Job, run_once};
+use millstream::engine::pipeline::{Input, Job, run_once};
 use millstream::engine::source::Source;
 use millstream::engine::{Error, Result};
 use millstream::sql::{Functions, Scope, Table, plan_with};
@@ -106,10 +106,10 @@ fn main() -> Result<()> {
     let planned = plan_with(QUERY, &scope, OutputMode::Complete)?;
     let sink = ConsoleSink::new(Box::new(std::io::stdout()), ConsoleOptions::new(false));
     let query = planned.into_query(&decode.schema(), OutputMode::Complete, Box::new(sink))?;
-    let job = Job {
+    let input = Input {
         operators: vec![Arc::new(decode)],
-        ..Job::new(Box::new(source), query)
+        ..Input::new(Box::new(source))
     };
-    run_once(job, NonZeroUsize::MIN)?;
+    run_once(Job::over(input, query), NonZeroUsize::MIN)?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use millstream::engine::metrics::Metrics;
 use millstream::engine::operator::aggregate::{AggregateCall, HashAggregate};
 use millstream::engine::operator::expression::column_index;
 use millstream::engine::operator::{Operator, OutputMode};
-use millstream::engine::pipeline::{Job, Query, run_once};
+use millstream::engine::pipeline::{Branch, Input, Job, Query, run_once};
 use millstream::engine::source::Source;
 use millstream::engine::{Batch, Column, Result};
 
@@ -77,15 +77,15 @@ fn main() -> Result<()> {
     let aggregate = HashAggregate::new(&["host"], &[count], &anonymize.schema())?;
     let sink = ConsoleSink::new(Box::new(std::io::stdout()), ConsoleOptions::new(false));
     let query = Query {
-        operators: vec![Arc::new(anonymize)],
+        branches: Branch::only(vec![Arc::new(anonymize)]),
         aggregate: Some(Box::new(aggregate)),
         mode: OutputMode::Complete,
         ..Query::new(Box::new(sink))
     };
-    let job = Job {
+    let input = Input {
         operators: vec![Arc::new(decode)],
-        ..Job::new(Box::new(source), query)
+        ..Input::new(Box::new(source))
     };
-    run_once(job, NonZeroUsize::MIN)?;
+    run_once(Job::over(input, query), NonZeroUsize::MIN)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use engine::operator::aggregate::{AggregateCall, HashAggregate};
 use engine::operator::text::Text;
 use engine::operator::tokenize::{SplitMode, Tokenize};
 use engine::operator::{Operator, OutputMode, StatefulOperator};
-use engine::pipeline::{Job, Query};
+use engine::pipeline::{Branch, Job, Query};
 use engine::sink::Sink;
 use engine::source::Source;
 
@@ -71,7 +71,7 @@ impl Plan {
     /// Returns the job that writes the counts that changed, or all of them, to `sink`.
     pub fn into_job(self, mode: OutputMode, sink: Box<dyn Sink>) -> Job {
         let query = Query {
-            operators: self.operators,
+            branches: Branch::only(self.operators),
             aggregate: Some(Box::new(self.aggregate)),
             mode,
             ..Query::new(sink)

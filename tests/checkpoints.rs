@@ -211,14 +211,14 @@ fn a_checkpoint_of_a_newer_version_is_refused() {
     for path in job.state("job.json").into_iter().chain(job.state("epoch-")) {
         restoring(std::slice::from_ref(&path), || {
             let text = fs::read_to_string(&path).expect("a checkpoint is text");
-            let newer = text.replacen("millstream 2 ", "millstream 9 ", 1);
+            let newer = text.replacen("millstream 3 ", "millstream 9 ", 1);
             assert_ne!(newer, text);
             fs::write(&path, newer).expect("the scratch folder can be written");
             let expected = [
                 "the checkpoint is of a newer program",
                 name(&path),
                 "version 9",
-                "reads up to 2",
+                "reads up to 3",
             ];
             job.check_refused("newer", &[], 3, &expected);
         });

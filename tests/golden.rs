@@ -32,7 +32,7 @@ use millstream::engine::clock::SystemClock;
 use millstream::engine::metrics::Metrics;
 use millstream::engine::operator::registry::{self, Parsed};
 use millstream::engine::operator::{Operator, OutputMode, StatefulOperator};
-use millstream::engine::pipeline::{EventTime, Job, Outcome, Query, Settings, Stop, Surroundings, run};
+use millstream::engine::pipeline::{Branch, EventTime, Job, Outcome, Query, Settings, Stop, Surroundings, run};
 use millstream::engine::sink::{Barrier, Guarantee, Recovery, Sink, Token};
 use millstream::engine::source::Source;
 use millstream::engine::{Batch, Epoch, Result};
@@ -109,7 +109,7 @@ impl Case {
             }
         }
         let query = Query {
-            operators,
+            branches: Branch::only(operators),
             aggregate,
             mode: lateness.map_or(OutputMode::Update, |_| OutputMode::Append),
             ..Query::new(Box::new(sink))
@@ -117,8 +117,8 @@ impl Case {
         let mut job = Job::new(Box::new(source), query);
         // The event time is a column of what all queries share.
         if let Some(lateness) = lateness {
-            job.operators = vec![job.queries[0].operators.remove(0)];
-            job.time = Some(EventTime {
+            job.inputs[0].operators = vec![job.queries[0].branches[0].operators.remove(0)];
+            job.inputs[0].time = Some(EventTime {
                 column: "time".to_owned(),
                 lateness,
                 idle: Duration::from_secs(60),

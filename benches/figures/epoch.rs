@@ -105,7 +105,7 @@ fn run_epoch(sink: &mut KafkaSink, store: &mut LocalStore, epoch: u64, batch: &B
     };
     let checkpoint = Checkpoint {
         epoch,
-        source,
+        sources: vec![source],
         token: token.clone(),
         time: TimeState::default(),
     };

@@ -161,7 +161,7 @@ fn count_planned(batches: &[RecordBatch], rounds: u64) -> u64 {
     let mut partials = [aggregate.partial()];
     for _ in 0..rounds {
         for records in batches {
-            let batch = planned
+            let batch = planned.inputs[0]
                 .operators
                 .iter()
                 .fold(Batch::new(records.clone(), None), |batch, operator| {

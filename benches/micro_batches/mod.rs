@@ -37,7 +37,6 @@ pub(crate) fn run(count: usize) {
         trigger: Some(TRIGGER),
         checkpoint_interval: Some(Duration::ZERO),
         queue_bytes: 1 << 20,
-        max_error_ratio: None,
     };
     let (signal, signals) = mpsc::channel();
     signal.send(()).expect("the receiver is here");

@@ -84,7 +84,7 @@ impl State {
         self.epoch = self.epoch.next();
         let checkpoint = Checkpoint {
             epoch: self.epoch,
-            source: SourceState::default(),
+            sources: vec![SourceState::default()],
             token: Token::default(),
             time: TimeState::default(),
         };

@@ -26,8 +26,12 @@ impl Sink for Tee {
         self.first.guarantee()
     }
 
-    fn publishes_positions(&self) -> bool {
-        self.first.publishes_positions()
+    fn decides(&self) -> bool {
+        self.first.decides()
+    }
+
+    fn publishes(&self, stream: &str) -> bool {
+        self.first.publishes(stream)
     }
 
     fn recover(&mut self, recovery: &Recovery<'_>) -> Result<Option<Epoch>> {

@@ -73,9 +73,12 @@ pub enum Error {
     },
     /// More rows could not be decoded than the job tolerates.
     #[error(
-        "{bad} of {rows} rows could not be decoded: more than the share of {ratio_max} that max_error_ratio allows"
+        "{}{bad} of {rows} rows could not be decoded: more than the share of {ratio_max} that max_error_ratio allows",
+        input.as_ref().map(|name| format!("source {name}: ")).unwrap_or_default()
     )]
     TooManyBadRows {
+        /// The input, where a job has several.
+        input: Option<String>,
         /// Rows that could not be decoded.
         bad: u64,
         /// All rows read.

@@ -1,7 +1,8 @@
 //! Counters that the driver moves on and anyone may read: progress bars, logs, tests.
 
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use crate::position::{Partition, Positions};
 
@@ -32,10 +33,33 @@ pub struct Metrics {
     /// Groups in the state of the aggregates.
     pub groups: Counter,
     watermark: Watermark,
+    inputs: OnceLock<Vec<InputMetrics>>,
     positions: Mutex<Positions>,
     ends: Mutex<Option<Positions>>,
     starts: Mutex<Positions>,
     latest: Mutex<Option<Positions>>,
+}
+
+/// The counters of one input of a run.
+#[derive(Debug, Default)]
+pub struct InputMetrics {
+    /// Rows that the source handed over.
+    pub rows_in: Counter,
+    /// Rows whose payload could not be decoded.
+    pub rows_bad: Counter,
+    partitions: Mutex<BTreeSet<Partition>>,
+}
+
+impl InputMetrics {
+    /// Records that a partition is of this input.
+    pub fn add_partition(&self, partition: &Partition) {
+        lock(&self.partitions).insert(partition.clone());
+    }
+
+    /// Returns those of the positions that are of this input.
+    pub fn of(&self, positions: &Positions) -> Positions {
+        positions.of(&lock(&self.partitions))
+    }
 }
 
 /// A number that one thread moves and others read.
@@ -81,6 +105,26 @@ impl Metrics {
     /// Returns the event time before which no row is expected any more, in microseconds since 1970 UTC, once there is one.
     pub fn watermark_micros(&self) -> Option<i64> {
         Some(self.watermark.0.load(Ordering::Relaxed)).filter(|&micros| micros != NO_WATERMARK)
+    }
+
+    /// Records that the run has `count` inputs. The first call counts.
+    pub fn set_inputs(&self, count: usize) {
+        self.inputs
+            .get_or_init(|| (0..count).map(|_| InputMetrics::default()).collect());
+    }
+
+    /// Returns the counters by input; none before the run has begun.
+    pub fn inputs(&self) -> &[InputMetrics] {
+        self.inputs.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds what the operators of an input have counted.
+    pub fn add_decoded(&self, input: usize, counts: &Self) {
+        self.rows_bad.add(counts.rows_bad.get());
+        self.rows_repaired.add(counts.rows_repaired.get());
+        if let Some(input) = self.inputs().get(input) {
+            input.rows_bad.add(counts.rows_bad.get());
+        }
     }
 
     /// Records where the run starts and, if it is bounded, where it ends.

@@ -1,6 +1,6 @@
 //! Where a job is in its input: partitions, half-open offset ranges, positions and epochs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -60,6 +60,27 @@ impl Positions {
     /// Returns the next offset to read of `partition`, if it is known.
     pub fn get(&self, partition: &Partition) -> Option<i64> {
         self.0.get(partition).copied()
+    }
+
+    /// Returns the positions of several inputs, which have no partition in common.
+    pub fn joined<'a>(parts: impl Iterator<Item = &'a Self>) -> Self {
+        let entries = parts.flat_map(|part| &part.0);
+        Self(
+            entries
+                .map(|(partition, &offset)| (partition.clone(), offset))
+                .collect(),
+        )
+    }
+
+    /// Returns the positions of these partitions only.
+    #[must_use]
+    pub fn of(&self, partitions: &BTreeSet<Partition>) -> Self {
+        let entries = self.0.iter().filter(|(partition, _)| partitions.contains(*partition));
+        Self(
+            entries
+                .map(|(partition, &offset)| (partition.clone(), offset))
+                .collect(),
+        )
     }
 
     /// Moves `partition` to `offset`; positions never move back.

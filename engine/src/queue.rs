@@ -24,6 +24,7 @@ pub struct Sender<T> {
     budget: Arc<Budget>,
     /// The bytes that may be in use when this sender puts more in.
     limit: usize,
+    number: usize,
 }
 
 /// The end that the driver takes entries from. Closes the queue when it is dropped.
@@ -37,6 +38,7 @@ pub struct Receiver<T> {
 #[derive(Debug)]
 pub struct Permit {
     bytes: usize,
+    sender: usize,
     budget: Arc<Budget>,
 }
 
@@ -59,6 +61,7 @@ pub fn bounded<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
         entries: sender,
         budget: Arc::clone(&budget),
         limit,
+        number: 0,
     };
     let receiver = Receiver {
         entries: receiver,
@@ -73,6 +76,7 @@ impl<T> Clone for Sender<T> {
             entries: self.entries.clone(),
             budget: Arc::clone(&self.budget),
             limit: self.limit,
+            number: self.number,
         }
     }
 }
@@ -84,12 +88,17 @@ impl<T> Sender<T> {
         Self { limit, ..self }
     }
 
+    /// Returns the sender with a number, by which the receiver tells its entries from those of others.
+    pub fn numbered(self, number: usize) -> Self {
+        Self { number, ..self }
+    }
+
     /// Puts an entry of `bytes` bytes in, waiting while there is no room.
     ///
     /// # Errors
     /// [`Closed`] when the receiver takes no more.
     pub fn send(&self, entry: T, bytes: usize) -> Result<(), Closed> {
-        let permit = Budget::acquire(&self.budget, bytes, self.limit)?;
+        let permit = Budget::acquire(&self.budget, bytes, self)?;
         self.entries.send((entry, permit)).map_err(|_| Closed)
     }
 
@@ -120,20 +129,28 @@ impl<T> Drop for Receiver<T> {
 }
 
 impl Budget {
-    fn acquire(budget: &Arc<Self>, bytes: usize, limit: usize) -> Result<Permit, Closed> {
+    fn acquire<T>(budget: &Arc<Self>, bytes: usize, sender: &Sender<T>) -> Result<Permit, Closed> {
         let mut used = budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if budget.closed.load(Ordering::Acquire) {
                 return Err(Closed);
             }
-            if *used == 0 || *used + bytes <= limit {
+            if *used == 0 || *used + bytes <= sender.limit {
                 *used += bytes;
                 let budget = Arc::clone(budget);
-                return Ok(Permit { bytes, budget });
+                let sender = sender.number;
+                return Ok(Permit { bytes, sender, budget });
             }
             let waited = budget.freed.wait_timeout(used, CLOSED_CHECK);
             used = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+impl Permit {
+    /// Returns the number of the sender by which the entry came: 0 unless it has one.
+    pub fn sender(&self) -> usize {
+        self.sender
     }
 }
 

@@ -22,11 +22,12 @@ pub trait Sink: Send {
     /// Returns whether the sink has a commit point of its own, as a transaction is, which can't be finished from a token
     /// after a crash. Of a job's sinks at most one does; it commits first, and the others follow.
     fn decides(&self) -> bool {
-        self.publishes_positions()
+        false
     }
 
-    /// Returns whether a commit also publishes the source's positions, so that the source need not.
-    fn publishes_positions(&self) -> bool {
+    /// Returns whether a commit also publishes the positions in the topic or file `stream`, so that its source need not.
+    fn publishes(&self, stream: &str) -> bool {
+        let _ = stream;
         false
     }
 

@@ -111,6 +111,12 @@ impl Intake {
         Self { sender }
     }
 
+    /// Returns the intake of a job's input number `input`.
+    pub(crate) fn of_input(self, input: usize) -> Self {
+        let sender = self.sender.numbered(input);
+        Self { sender }
+    }
+
     /// Sends an event, waiting while the queue is full.
     ///
     /// # Errors

@@ -72,7 +72,6 @@ impl Generate {
                 trigger: Some(Duration::from_millis(100)),
                 checkpoint_interval: Some(Duration::ZERO),
                 queue_bytes: 16 << 20,
-                max_error_ratio: None,
             },
             job: Job::new(Box::new(source), Query::new(sink)),
             checkpoint: None,

@@ -112,7 +112,6 @@ impl Replay {
                 trigger: None,
                 checkpoint_interval: Some(self.checkpoint_interval),
                 queue_bytes: usize::try_from(self.queue).unwrap_or(usize::MAX),
-                max_error_ratio: None,
             },
             checkpoint: Some(&checkpoint),
             bounded: true,

@@ -152,7 +152,6 @@ impl Wordcount {
                 trigger,
                 checkpoint_interval: (!once).then_some(self.checkpoint_interval),
                 queue_bytes: usize::try_from(self.queue).unwrap_or(usize::MAX),
-                max_error_ratio: None,
             },
             checkpoint: checkpoint.as_deref(),
             progress: self.progress(output),

@@ -84,7 +84,8 @@ table! {
         from: At<Start> = "earliest",
         /// Where the job ends: latest, a time, an age or offsets; without it, it goes on
         to: Option<At<End>>,
-        /// Consumer group whose offsets show how far the job is; millstream-JOB-SOURCE by default
+        /// Consumer group whose offsets show how far the job is; millstream-JOB-SOURCE by default, millstream-JOB if several
+        /// sources are Kafka's
         group: Option<At<Text>>,
         /// What to do when records were deleted before they were read: fail, skip or reset
         on_data_loss: At<DataLossPolicy> = "fail",

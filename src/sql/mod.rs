@@ -29,11 +29,9 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use engine::operator::OutputMode;
 
 pub use self::error::SqlError;
-pub use self::planned::{Planned, Window};
+pub use self::planned::{Planned, PlannedInput, Window};
 pub use self::reference::{Call, Reference};
 pub use self::user::Functions;
-
-use self::lower::Lowering;
 
 /// A source that a query may read.
 #[derive(Clone, Debug)]
@@ -72,7 +70,7 @@ pub struct Scope {
     pub functions: Functions,
 }
 
-/// Plans a query over one of `tables`, to be put out in `mode`.
+/// Plans a query over `tables`, to be put out in `mode`.
 ///
 /// # Errors
 /// When the text is no query, a name is unknown, types do not fit, or the query can't run as a stream: with what to write
@@ -85,7 +83,7 @@ pub fn plan(sql: &str, tables: &[Table], mode: OutputMode) -> Result<Planned, Sq
     plan_with(sql, &scope, mode)
 }
 
-/// Plans a query over one source of `scope`, read directly or by its views.
+/// Plans a query over sources of `scope`, read directly or by its views.
 ///
 /// # Errors
 /// As [`plan`].
@@ -105,6 +103,6 @@ fn planned(sql: &str, scope: &Scope, mode: OutputMode) -> Result<Planned, SqlErr
     let parsed = syntax::parse(sql, scope)?;
     let calls = syntax::calls(&parsed.statement);
     let lowered = optimize::logical(parsed.statement, scope)
-        .and_then(|plan| Lowering::of(&plan, &scope.tables, mode, parsed.marks)?.finish(&plan, parsed.explain));
+        .and_then(|plan| lower::lower(&plan, &scope.tables, mode, parsed.marks, parsed.explain));
     lowered.map_err(|error| error.near(&calls))
 }

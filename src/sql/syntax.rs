@@ -287,7 +287,7 @@ impl Visitor for Refusals {
         if let Some(span) = joined.or(second) {
             return refuse(
                 span,
-                "a JOIN can't run as a stream: a query reads one source; give the source several topics, or join the results",
+                "a JOIN can't run as a stream: UNION ALL puts rows of several sources together; or join the results",
             );
         }
         if let Some(qualify) = &select.qualify {

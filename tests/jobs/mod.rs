@@ -7,6 +7,7 @@
 //! answers    the cases
 //! bad_rows   garbage, late rows, and jobs that are refused
 //! garbage    some garbage in each format
+//! sources    several sources in one job
 //! values     what the values of records may hold
 //! ```
 
@@ -15,4 +16,5 @@ mod bad_rows;
 mod case;
 mod garbage;
 mod logs;
+mod sources;
 mod values;

@@ -365,8 +365,8 @@ impl Sink for KafkaSink {
         }
     }
 
-    fn publishes_positions(&self) -> bool {
-        self.is_transactional() && !self.options.source_topics.is_empty()
+    fn publishes(&self, stream: &str) -> bool {
+        self.is_transactional() && self.options.source_topics.iter().any(|topic| topic == stream)
     }
 
     fn decides(&self) -> bool {
@@ -562,7 +562,7 @@ mod tests {
     fn at_least_once_delivers_by_the_barrier_and_goes_on_from_the_newest_checkpoint() {
         let cluster = cluster("out");
         let mut sink = KafkaSink::new(options(&cluster, &["word"], Delivery::AtLeastOnce)).expect("the key exists");
-        assert!(!sink.publishes_positions());
+        assert!(!sink.publishes("in"));
         assert_eq!(sink.guarantee(), Guarantee::AtLeastOnce);
         assert_eq!(recover(&mut sink, &[start(3), start(2)]), Some(Epoch(3)));
         sink.write(&Batch::new(records(), None))
@@ -605,7 +605,7 @@ mod tests {
         let cluster = cluster("out");
         cluster.create_topic("in", 1, 1).expect("a source topic");
         let mut sink = KafkaSink::new(options(&cluster, &["word"], Delivery::ExactlyOnce)).expect("the key exists");
-        assert!(sink.publishes_positions());
+        assert!(sink.publishes("in") && !sink.publishes("out"));
         assert_eq!(recover(&mut sink, &[start(0)]), Some(Epoch(0)));
         let mut positions = Positions::default();
         positions.advance(&Partition::new("in", 0), 7);
@@ -650,6 +650,6 @@ mod tests {
         options.source_topics.clear();
         let sink = KafkaSink::new(options).expect("no key");
         assert_eq!(sink.marked(&positions), [(Partition::new("out", 0), 0)]);
-        assert!(!sink.publishes_positions());
+        assert!(!sink.publishes("in"));
     }
 }

@@ -25,11 +25,11 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::kernel::hash::Seed;
 use crate::operator::Extent;
-use crate::position::Epoch;
+use crate::position::{Epoch, Positions};
 use crate::sink::Candidate;
 
 /// The version of the format that this program writes, and the only one that it reads.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Checkpoints kept: the newest, and the one before until the newest is known to be committed.
 const KEPT: usize = 2;
@@ -205,7 +205,7 @@ impl Store for LocalStore {
     fn candidates(&self) -> Vec<Candidate> {
         let candidate = |file: &CheckpointFile| Candidate {
             epoch: file.checkpoint.epoch,
-            positions: file.checkpoint.source.positions.clone(),
+            positions: Positions::joined(file.checkpoint.sources.iter().map(|source| &source.positions)),
             token: file.checkpoint.token.clone(),
         };
         self.checkpoints.iter().rev().take(KEPT).map(candidate).collect()
@@ -381,10 +381,10 @@ mod tests {
         positions.advance(&Partition::new("logs", 3), i64::try_from(epoch).expect("small"));
         Checkpoint {
             epoch: Epoch(epoch),
-            source: SourceState {
+            sources: vec![SourceState {
                 positions,
                 ..SourceState::default()
-            },
+            }],
             token: Token(serde_json::json!({ "epoch": epoch })),
             time: TimeState::default(),
         }
@@ -495,7 +495,7 @@ mod tests {
         let text = fs::read(&newest).expect("a file");
         fs::write(&newest, &text[..text.len() / 2]).expect("a file");
         assert_eq!(epochs(&open(root.path()).expect("one is left")), [1]);
-        fs::write(root.path().join(checkpoint_name(Epoch(1))), "millstream 2 00000000\n{}").expect("a file");
+        fs::write(root.path().join(checkpoint_name(Epoch(1))), "millstream 3 00000000\n{}").expect("a file");
         let error = open(root.path()).expect_err("none is left").to_string();
         assert!(error.contains("torn or corrupt"), "{error}");
     }
@@ -525,10 +525,10 @@ mod tests {
         let root = tempfile::tempdir().expect("a scratch folder");
         drop(open(root.path()).expect("an empty folder"));
         for (version, expected) in [
-            (3, "of a newer program: "),
-            (3, "has version 3, this program reads up to 2"),
-            (1, "of an older program: "),
-            (1, "has version 1, this program reads version 2"),
+            (4, "of a newer program: "),
+            (4, "has version 4, this program reads up to 3"),
+            (2, "of an older program: "),
+            (2, "has version 2, this program reads version 3"),
         ] {
             let text = format!("millstream {version} 00000000\n{{}}");
             fs::write(root.path().join("job.json"), text).expect("a file");

@@ -75,8 +75,8 @@ pub struct StateRows<'a> {
 pub struct Checkpoint {
     /// Its epoch.
     pub epoch: Epoch,
-    /// Where the source goes on.
-    pub source: SourceState,
+    /// Where each of the job's sources goes on.
+    pub sources: Vec<SourceState>,
     /// What the sinks need to finish the commit.
     pub token: Token,
     /// How far the event time was.

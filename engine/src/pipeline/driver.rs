@@ -7,10 +7,10 @@ use arrow::compute::concat_batches;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::event_time::EventClock;
-use super::intake::{Cursor, Intake, Output};
+use super::intake::{BadRowsLimit, Cursor, Intake, Output};
 use super::outputs::Outputs;
-use super::workers::{Lane, Workers};
-use super::{Job, Outcome, Query, Settings, Surroundings};
+use super::workers::{Head, Lane, Workers};
+use super::{EventTime, Input, Job, Outcome, Query, Settings, Surroundings};
 use crate::batch::Batch;
 use crate::checkpoint::{Checkpoint, StateRows, Store, TimeState};
 use crate::error::{Error, Result};
@@ -18,9 +18,10 @@ use crate::fault;
 use crate::kernel::hash::Seed;
 use crate::metrics::Metrics;
 use crate::operator::{EmitContext, Extent, Operator, OutputMode, StatefulOperator};
-use crate::position::{Epoch, Positions};
+use crate::position::Epoch;
+use crate::queue::Receiver;
 use crate::sink::{Barrier, Recovery, Sink, Token};
-use crate::source::{self, Source, SourceState};
+use crate::source::{self, Event, Source, SourceState};
 
 /// When the first micro-batch ends at the latest: a user sees the first output soon, also of a long trigger.
 const FIRST_OUTPUT: Duration = Duration::from_millis(250);
@@ -32,7 +33,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// A job under way.
 pub(super) struct Driver<'a> {
     settings: &'a Settings,
-    source: Box<dyn Source>,
+    sources: Vec<Box<dyn Source>>,
     queries: Vec<Running>,
     outputs: Outputs,
     /// The sink of the dead letters.
@@ -45,7 +46,7 @@ pub(super) struct Driver<'a> {
     intake: Intake<'a>,
     cursor: Cursor,
     /// The last epoch that was committed, and its positions.
-    committed: (Epoch, SourceState),
+    committed: (Epoch, Vec<SourceState>),
     /// Whether rows were taken in or written since.
     has_output: bool,
     /// When an epoch was last committed, or the run began.
@@ -65,7 +66,7 @@ struct Running {
 /// Where a run begins.
 struct Beginning {
     epoch: Epoch,
-    source: SourceState,
+    sources: Vec<SourceState>,
     time: TimeState,
 }
 
@@ -78,50 +79,53 @@ impl<'a> Driver<'a> {
             metrics,
             clock,
         } = surroundings;
-        let time_column = job.time_column()?;
-        let (mut source, time) = (job.source, job.time);
+        let Inputs {
+            mut sources,
+            times,
+            heads,
+            limits,
+        } = Inputs::new(job.inputs)?;
         let Split {
             running: mut queries,
-            operators,
+            branches,
             late,
             mut sinks,
-        } = split(job.queries);
+        } = split(job.queries, sources.len());
         let dead_letters = job.dead_letters.is_some().then_some(sinks.len());
         sinks.extend(job.dead_letters);
         let mut outputs = Outputs::new(sinks);
-        let begin = recover(source.as_mut(), &mut queries, &mut outputs, store.as_deref_mut())?;
+        let begin = recover(&mut sources, &mut queries, &mut outputs, store.as_deref_mut())?;
         // Partials are made when the state's seed is known.
         let threads = settings.threads.get();
-        let lane = |((query, operators), late): ((&Running, _), _)| {
-            Lane::new(operators, query.aggregate.as_deref(), late, threads)
+        let lane = |((query, branches), late): ((&Running, _), _)| {
+            Lane::new(branches, query.aggregate.as_deref(), late, threads)
         };
-        let lanes = queries.iter().zip(operators).zip(late).map(lane).collect();
+        let lanes = queries.iter().zip(branches).zip(late).map(lane).collect();
         let pool = build_pool(threads)?;
-        let bounded = begin.source.ends.is_some();
         metrics.epoch.set(begin.epoch.0);
-        metrics.set_bounds(&begin.source.positions, begin.source.ends.as_ref());
-        let (readers, receiver) = source::Intake::new(settings.queue_bytes);
-        source.start(&begin.source, readers)?;
+        let cursor = Cursor::new(begin.sources.clone(), metrics)?;
+        metrics.set_bounds(&cursor.positions(), cursor.ends().as_ref());
+        let receiver = start_readers(&mut sources, &begin.sources, settings.queue_bytes)?;
         let now = clock.monotonic();
         let mut driver = Self {
             settings,
-            source,
+            sources,
             queries,
             outputs,
             dead_letters,
-            time: time.map(|time| EventClock::new(&time, &begin.time, bounded, now)),
+            time: EventClock::new(&times, &begin.sources, &begin.time, now),
             store,
             metrics,
             pool,
-            workers: Workers::new(job.operators, lanes, time_column),
+            workers: Workers::new(heads, lanes),
             intake: Intake {
                 receiver,
                 clock,
                 stop,
-                error_ratio_max: settings.max_error_ratio,
+                limits,
             },
-            cursor: Cursor::new(begin.source.clone()),
-            committed: (begin.epoch, begin.source),
+            cursor,
+            committed: (begin.epoch, begin.sources),
             has_output: false,
             committed_at: now,
             trigger_at: now + settings.trigger.unwrap_or_default().min(FIRST_OUTPUT),
@@ -138,7 +142,7 @@ impl<'a> Driver<'a> {
         if outcome.is_err() {
             self.outputs.abort();
         }
-        self.source.stop();
+        self.sources.iter_mut().for_each(|source| source.stop());
         outcome
     }
 
@@ -179,7 +183,7 @@ impl<'a> Driver<'a> {
         self.metrics
             .groups
             .set(aggregates.map(|aggregate| aggregate.groups()).sum());
-        self.metrics.set_positions(&self.cursor.state.positions);
+        self.metrics.set_positions(&self.cursor.positions());
         Ok(ended)
     }
 
@@ -221,7 +225,7 @@ impl<'a> Driver<'a> {
             return false;
         };
         let now = self.intake.clock.monotonic();
-        time.advance(self.workers.take_newest(), &self.cursor.open, now)
+        time.advance(&self.workers.take_newest(), &self.cursor.open, now)
     }
 
     /// Tells the workers which windows are closed from now on.
@@ -287,7 +291,7 @@ impl<'a> Driver<'a> {
     fn end_epoch(&mut self) -> Result<()> {
         let now = self.intake.clock.monotonic();
         let silent = now.saturating_sub(self.committed_at) >= SILENCE_MAX;
-        if self.has_output || silent || self.cursor.state != self.committed.1 {
+        if self.has_output || silent || self.cursor.states != self.committed.1 {
             self.barrier()?;
             self.committed_at = now;
         }
@@ -299,20 +303,18 @@ impl<'a> Driver<'a> {
     fn barrier(&mut self) -> Result<()> {
         let begun = self.intake.clock.monotonic();
         let epoch = self.committed.0.next();
-        let state = self.cursor.state.clone();
+        let states = self.cursor.states.clone();
         let token = self.outputs.prepare(&Barrier {
             epoch,
-            positions: &state.positions,
+            positions: &self.cursor.positions(),
         })?;
         fault::point("after_prepare");
-        self.store_checkpoint(epoch, &state, &token)?;
+        self.store_checkpoint(epoch, &states, &token)?;
         self.outputs.commit(&token)?;
         fault::point("after_commit");
-        if !self.outputs.publishes_positions() {
-            self.source.acknowledge(&state.positions)?;
-        }
+        acknowledge(&mut self.sources, &states, &self.outputs)?;
         fault::point("after_acknowledge");
-        self.committed = (epoch, state);
+        self.committed = (epoch, states);
         self.has_output = false;
         self.metrics.epochs.add(1);
         self.metrics.epoch.set(epoch.0);
@@ -323,13 +325,13 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn store_checkpoint(&mut self, epoch: Epoch, source: &SourceState, token: &Token) -> Result<()> {
+    fn store_checkpoint(&mut self, epoch: Epoch, sources: &[SourceState], token: &Token) -> Result<()> {
         let Some(store) = &mut self.store else {
             return Ok(());
         };
         let checkpoint = Checkpoint {
             epoch,
-            source: source.clone(),
+            sources: sources.to_vec(),
             token: token.clone(),
             time: self.time.as_ref().map(EventClock::state).unwrap_or_default(),
         };
@@ -350,16 +352,48 @@ impl<'a> Driver<'a> {
     }
 }
 
+/// Inputs taken apart: what the driver reads, what the workers do, and what is watched.
+#[derive(Default)]
+struct Inputs {
+    sources: Vec<Box<dyn Source>>,
+    times: Vec<Option<EventTime>>,
+    heads: Vec<Head>,
+    limits: Vec<BadRowsLimit>,
+}
+
+impl Inputs {
+    fn new(inputs: Vec<Input>) -> Result<Self> {
+        let mut taken = Self::default();
+        let are_several = inputs.len() > 1;
+        for input in inputs {
+            taken.heads.push(Head {
+                time_column: input.time_column()?,
+                operators: input.operators,
+            });
+            taken.limits.push(BadRowsLimit {
+                name: are_several.then_some(input.name),
+                ratio_max: input.max_error_ratio,
+            });
+            taken.times.push(input.time);
+            taken.sources.push(input.source);
+        }
+        Ok(taken)
+    }
+}
+
+/// Operators, if the query reads the input, by input.
+type Branches = Vec<Option<Vec<Arc<dyn Operator>>>>;
+
 /// Queries taken apart: what the driver runs, the workers' operators, the sinks.
 #[derive(Default)]
 struct Split {
     running: Vec<Running>,
-    operators: Vec<Vec<Arc<dyn Operator>>>,
+    branches: Vec<Branches>,
     late: Vec<Option<Arc<dyn Operator>>>,
     sinks: Vec<Box<dyn Sink>>,
 }
 
-fn split(queries: Vec<Query>) -> Split {
+fn split(queries: Vec<Query>, inputs: usize) -> Split {
     let mut split = Split::default();
     for query in queries {
         split.running.push(Running {
@@ -367,16 +401,48 @@ fn split(queries: Vec<Query>) -> Split {
             finish: query.finish,
             mode: query.mode,
         });
-        split.operators.push(query.operators);
+        let mut branches: Branches = (0..inputs).map(|_| None).collect();
+        for branch in query.branches {
+            branches[branch.input] = Some(branch.operators);
+        }
+        split.branches.push(branches);
         split.late.push(query.late);
         split.sinks.push(query.sink);
     }
     split
 }
 
-/// Brings sinks, source and state to the same epoch, and returns it with the positions to go on from.
+/// Starts the readers of all sources, and returns the end that their events come out of.
+fn start_readers(
+    sources: &mut [Box<dyn Source>],
+    states: &[SourceState],
+    queue_bytes: usize,
+) -> Result<Receiver<Event>> {
+    let (intake, receiver) = source::Intake::new(queue_bytes);
+    for (number, (source, state)) in sources.iter_mut().zip(states).enumerate() {
+        if let Err(error) = source.start(state, intake.clone().of_input(number)) {
+            receiver.close();
+            sources[..number].iter_mut().for_each(|source| source.stop());
+            return Err(error);
+        }
+    }
+    Ok(receiver)
+}
+
+/// Tells the sources that what is before `states` is durable, but for those whose positions a sink publishes.
+fn acknowledge(sources: &mut [Box<dyn Source>], states: &[SourceState], outputs: &Outputs) -> Result<()> {
+    for (source, state) in sources.iter_mut().zip(states) {
+        let mut streams = state.positions.0.keys().map(|partition| &partition.stream);
+        if !streams.any(|stream| outputs.publishes(stream)) {
+            source.acknowledge(&state.positions)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings sinks, sources and state to the same epoch, and returns it with the positions to go on from.
 fn recover(
-    source: &mut dyn Source,
+    sources: &mut [Box<dyn Source>],
     queries: &mut [Running],
     outputs: &mut Outputs,
     mut store: Option<&mut (dyn Store + 'static)>,
@@ -392,28 +458,29 @@ fn recover(
     })?;
     match (chosen, store.as_deref_mut()) {
         (Some(epoch), Some(store)) => {
-            let begin = resume(source, queries, store, epoch)?;
-            if !outputs.publishes_positions() {
-                source.acknowledge(&begin.1)?;
-            }
-            Ok(begin.0)
+            let (begin, recorded) = resume(sources, queries, store, epoch)?;
+            acknowledge(sources, &recorded, outputs)?;
+            Ok(begin)
         }
         (None, Some(_)) if !candidates.is_empty() => Err(Error::Invalid(
             "the output is of no epoch of this checkpoint: start afresh with another checkpoint folder".to_owned(),
         )),
-        _ => begin(source, store),
+        _ => begin(sources, store),
     }
 }
 
-/// Returns where to go on, and the positions that the checkpoint recorded.
+/// Returns where to go on, and what the checkpoint recorded of the sources.
 fn resume(
-    source: &mut dyn Source,
+    sources: &mut [Box<dyn Source>],
     queries: &mut [Running],
     store: &mut dyn Store,
     epoch: Epoch,
-) -> Result<(Beginning, Positions)> {
+) -> Result<(Beginning, Vec<SourceState>)> {
     let checkpoint = store.choose(epoch)?;
-    let state = source.open(Some(&checkpoint.source))?;
+    // The job's parts are those of the checkpoint, and so is their number.
+    let recorded = sources.iter_mut().zip(&checkpoint.sources);
+    let states = recorded.map(|(source, recorded)| source.open(Some(recorded)));
+    let states = states.collect::<Result<_>>()?;
     let watermark = checkpoint.time.watermark_micros;
     store.read_state(&mut |index, records| {
         let query = queries.get_mut(index);
@@ -425,18 +492,21 @@ fn resume(
     tracing::info!(%epoch, checkpoint = %store.location().display(), "resumed");
     let begin = Beginning {
         epoch,
-        source: state,
+        sources: states,
         time: checkpoint.time,
     };
-    Ok((begin, checkpoint.source.positions))
+    Ok((begin, checkpoint.sources))
 }
 
-fn begin(source: &mut dyn Source, store: Option<&mut (dyn Store + 'static)>) -> Result<Beginning> {
-    let state = source.open(None)?;
+fn begin(sources: &mut [Box<dyn Source>], store: Option<&mut (dyn Store + 'static)>) -> Result<Beginning> {
+    let states: Vec<_> = sources
+        .iter_mut()
+        .map(|source| source.open(None))
+        .collect::<Result<_>>()?;
     if let Some(store) = store {
         let checkpoint = Checkpoint {
             epoch: Epoch(0),
-            source: state.clone(),
+            sources: states.clone(),
             token: Token::default(),
             time: TimeState::default(),
         };
@@ -444,7 +514,7 @@ fn begin(source: &mut dyn Source, store: Option<&mut (dyn Store + 'static)>) -> 
     }
     Ok(Beginning {
         epoch: Epoch(0),
-        source: state,
+        sources: states,
         time: TimeState::default(),
     })
 }

@@ -14,8 +14,8 @@ use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::metrics::Metrics;
-use crate::position::Partition;
+use crate::metrics::{InputMetrics, Metrics};
+use crate::position::{Partition, Positions};
 use crate::queue::{Permit, Receiver};
 use crate::source::{Event, SourceState};
 
@@ -30,12 +30,13 @@ const LINGER: Duration = Duration::from_millis(2);
 /// share, and at 1000 a share of a per cent is ten rows.
 const ERROR_SAMPLE_ROWS: u64 = 1000;
 
-/// Where the run is in its input.
+/// Where the run is in its inputs.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    pub(super) state: SourceState,
-    /// The partitions that have not ended.
-    pub(super) open: BTreeSet<Partition>,
+    /// By input.
+    pub(super) states: Vec<SourceState>,
+    /// By input: the partitions that have not ended.
+    pub(super) open: Vec<BTreeSet<Partition>>,
 }
 
 /// The readers' queue, and what ends the waiting for it.
@@ -43,7 +44,15 @@ pub(super) struct Intake<'a> {
     pub(super) receiver: Receiver<Event>,
     pub(super) clock: &'a dyn Clock,
     pub(super) stop: &'a Stop,
-    pub(super) error_ratio_max: Option<f64>,
+    /// By input.
+    pub(super) limits: Vec<BadRowsLimit>,
+}
+
+/// How many bad rows of an input are too many.
+pub(super) struct BadRowsLimit {
+    /// The input's name in messages, if the job has several.
+    pub(super) name: Option<String>,
+    pub(super) ratio_max: Option<f64>,
 }
 
 /// Where rows go that only the driver can write.
@@ -84,39 +93,80 @@ impl Until {
 type Pending = VecDeque<(channel::Receiver<Result<Done>>, Permit)>;
 
 impl Cursor {
-    pub(super) fn new(state: SourceState) -> Self {
-        let open = state.positions.0.keys().cloned().collect();
-        Self { state, open }
+    /// Returns where a run begins; its counters are told which partition is of which input.
+    ///
+    /// # Errors
+    /// When two inputs have the same partition.
+    pub(super) fn new(states: Vec<SourceState>, metrics: &Metrics) -> Result<Self> {
+        metrics.set_inputs(states.len());
+        let open = |state: &SourceState| state.positions.0.keys().cloned().collect();
+        let cursor = Self {
+            open: states.iter().map(open).collect(),
+            states,
+        };
+        for (input, open) in cursor.open.iter().enumerate() {
+            for partition in open {
+                cursor.check_owner(input, partition)?;
+                metrics.inputs()[input].add_partition(partition);
+            }
+        }
+        Ok(cursor)
+    }
+
+    /// A record that two inputs read would count twice, and a position could not say whose it is.
+    fn check_owner(&self, input: usize, partition: &Partition) -> Result<()> {
+        let has_it = |(other, state): (usize, &SourceState)| other != input && state.positions.get(partition).is_some();
+        match self.states.iter().enumerate().any(has_it) {
+            true => Err(Error::Invalid(format!(
+                "two sources of the job read {partition}: a topic or file is read by one source, which may try several \
+                 formats; topics of one name in two clusters need two jobs"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns where all partitions end, if every input is bounded.
+    pub(super) fn ends(&self) -> Option<Positions> {
+        let ends: Option<Vec<_>> = self.states.iter().map(|state| state.ends.as_ref()).collect();
+        Some(Positions::joined(ends?.into_iter()))
+    }
+
+    /// Returns the positions of all inputs.
+    pub(super) fn positions(&self) -> Positions {
+        Positions::joined(self.states.iter().map(|state| &state.positions))
     }
 
     /// Returns whether nothing more can come.
     pub(super) fn is_at_end(&self) -> bool {
-        self.open.is_empty()
+        self.open.iter().all(BTreeSet::is_empty)
     }
 
-    fn advance(&mut self, partition: &Partition, offset: i64, metrics: &Metrics) {
-        self.state.positions.advance(partition, offset);
+    fn advance(&mut self, input: usize, partition: &Partition, offset: i64, metrics: &Metrics) {
+        self.states[input].positions.advance(partition, offset);
         metrics.advance(partition, offset);
     }
 
-    /// Follows an event; hands a batch on.
-    fn follow(&mut self, event: Event, metrics: &Metrics) -> Result<Option<Batch>> {
+    /// Follows an event of an input; hands a batch on.
+    fn follow(&mut self, input: usize, event: Event, metrics: &Metrics) -> Result<Option<Batch>> {
         match event {
             Event::Batch(batch) => {
                 if let Some(origin) = batch.origin() {
-                    self.advance(&origin.partition, origin.offsets.to, metrics);
+                    self.advance(input, &origin.partition, origin.offsets.to, metrics);
                 }
                 metrics.rows_in.add(batch.rows() as u64);
+                metrics.inputs()[input].rows_in.add(batch.rows() as u64);
                 metrics.bytes_in.add(batch.bytes() as u64);
                 return Ok(Some(batch));
             }
-            Event::Advanced { partition, position } => self.advance(&partition, position, metrics),
+            Event::Advanced { partition, position } => self.advance(input, &partition, position, metrics),
             Event::Added { partition, position } => {
-                self.advance(&partition, position, metrics);
-                self.open.insert(partition);
+                self.check_owner(input, &partition)?;
+                metrics.inputs()[input].add_partition(&partition);
+                self.advance(input, &partition, position, metrics);
+                self.open[input].insert(partition);
             }
             Event::Ended { partition } => {
-                self.open.remove(&partition);
+                self.open[input].remove(&partition);
             }
             Event::Latest { ends } => metrics.set_latest(&ends),
             Event::Failed(error) => return Err(error),
@@ -179,12 +229,13 @@ impl Intake<'_> {
                 let Some((event, permit)) = self.next_or_write(&mut until, &mut pending, output)? else {
                     break;
                 };
-                if let Some(batch) = cursor.follow(event, metrics)? {
+                let input = permit.sender();
+                if let Some(batch) = cursor.follow(input, event, metrics)? {
                     rows += batch.rows() as u64;
                     if pass_on {
                         output.write(0, &batch)?;
                     } else if in_order {
-                        pending.push_back((spawn(scope, batch, workers, metrics), permit));
+                        pending.push_back((spawn(scope, input, batch, workers, metrics), permit));
                     } else {
                         spawn_unheard(scope, batch, permit, workers, metrics);
                     }
@@ -219,14 +270,28 @@ impl Intake<'_> {
     }
 
     fn check_errors(&self, metrics: &Metrics) -> Result<()> {
-        let Some(ratio_max) = self.error_ratio_max else {
+        self.limits
+            .iter()
+            .zip(metrics.inputs())
+            .try_for_each(|(limit, input)| limit.check(input))
+    }
+}
+
+impl BadRowsLimit {
+    fn check(&self, input: &InputMetrics) -> Result<()> {
+        let Some(ratio_max) = self.ratio_max else {
             return Ok(());
         };
-        let (bad, rows) = (metrics.rows_bad.get(), metrics.rows_in.get());
+        let (bad, rows) = (input.rows_bad.get(), input.rows_in.get());
         #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
         let is_too_much = rows >= ERROR_SAMPLE_ROWS && bad as f64 > ratio_max * rows as f64;
         match is_too_much {
-            true => Err(Error::TooManyBadRows { bad, rows, ratio_max }),
+            true => Err(Error::TooManyBadRows {
+                input: self.name.clone(),
+                bad,
+                rows,
+                ratio_max,
+            }),
             false => Ok(()),
         }
     }
@@ -258,6 +323,7 @@ impl Output<'_> {
 /// Starts a task whose outcome is waited for.
 fn spawn<'a>(
     scope: &Scope<'a>,
+    input: usize,
     batch: Batch,
     workers: &'a Workers,
     metrics: &'a Metrics,
@@ -265,7 +331,7 @@ fn spawn<'a>(
     let (sender, receiver) = channel::bounded(1);
     scope.spawn(move |_| {
         // The driver no longer listens when it has failed; then nobody needs the outcome.
-        let _ = sender.send(workers.work(batch, metrics));
+        let _ = sender.send(workers.work(input, batch, metrics));
     });
     receiver
 }
@@ -273,7 +339,7 @@ fn spawn<'a>(
 /// Starts a task of which only a failure is of interest.
 fn spawn_unheard<'a>(scope: &Scope<'a>, batch: Batch, permit: Permit, workers: &'a Workers, metrics: &'a Metrics) {
     scope.spawn(move |_| {
-        if let Err(error) = workers.work(batch, metrics) {
+        if let Err(error) = workers.work(permit.sender(), batch, metrics) {
             workers.fail(error);
         }
         drop(permit);

@@ -1,10 +1,10 @@
-//! What a job is: one source, read once, and the queries that work on it.
+//! What a job is: what is read, each source once, and the queries that work on it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 
 use crate::checkpoint::JobPart;
 use crate::error::{Error, Result};
@@ -15,6 +15,18 @@ use crate::source::Source;
 
 /// A pipeline, ready to run.
 pub struct Job {
+    /// What is read; at least one, and no partition by two of them.
+    pub inputs: Vec<Input>,
+    /// What is computed.
+    pub queries: Vec<Query>,
+    /// Where rows go that operators put aside; without one they are only counted.
+    pub dead_letters: Option<Box<dyn Sink>>,
+}
+
+/// What is read of one source, and what becomes of it before the queries take it.
+pub struct Input {
+    /// Its name in messages; the only input of a job may do without.
+    pub name: String,
     /// What is read.
     pub source: Box<dyn Source>,
     /// What happens to each batch before the queries take it, once for all of them: decoding. Their batches are handed to
@@ -22,18 +34,16 @@ pub struct Job {
     pub operators: Vec<Arc<dyn Operator>>,
     /// Which column is the event time, if windows depend on it.
     pub time: Option<EventTime>,
-    /// What is computed.
-    pub queries: Vec<Query>,
-    /// Where rows go that operators put aside; without one they are only counted.
-    pub dead_letters: Option<Box<dyn Sink>>,
+    /// The share of rows, 0 to 1, that may be undecodable before the job stops with [`Error::TooManyBadRows`]; `None`: any.
+    pub max_error_ratio: Option<f64>,
 }
 
 /// One way from the decoded rows to a sink.
 pub struct Query {
     /// Its name in messages; the only query of a job may do without.
     pub name: String,
-    /// What happens to each batch, in order.
-    pub operators: Vec<Arc<dyn Operator>>,
+    /// What it reads; at least one input, each once. All branches end in the same columns.
+    pub branches: Vec<Branch>,
     /// What is kept over batches, if anything.
     pub aggregate: Option<Box<dyn StatefulOperator>>,
     /// What happens to the rows that the aggregate puts out after a micro-batch. They come as one batch, so that a sort
@@ -47,11 +57,19 @@ pub struct Query {
     pub sink: Box<dyn Sink>,
 }
 
+/// What a query makes of the batches of one input.
+pub struct Branch {
+    /// The number of the input in its job.
+    pub input: usize,
+    /// What happens to each batch, in order.
+    pub operators: Vec<Arc<dyn Operator>>,
+}
+
 /// The time at which the rows' events happened, and how long to wait for those that come late.
 ///
 /// The watermark is the least of the partitions' newest event times, minus `lateness`; it never goes back, and moves at
-/// the end of a micro-batch. A partition that has ended does not hold it back. One that has been silent for `idle` does
-/// not either while another is not silent, unless the run is bounded: then its rows or its end are sure to come, and a
+/// the end of a micro-batch. A job has one: the partitions of all inputs with an event time count. A partition that has ended does not hold it back. One that has been silent for `idle` does
+/// not either while another is not silent, unless its input is bounded: then its rows or its end are sure to come, and a
 /// replay gives the windows of the live run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventTime {
@@ -66,22 +84,19 @@ pub struct EventTime {
 impl Job {
     /// Returns the job of one query over what `source` reads.
     pub fn new(source: Box<dyn Source>, query: Query) -> Self {
+        Self::over(Input::new(source), query)
+    }
+
+    /// Returns the job of one query over one input.
+    pub fn over(input: Input, query: Query) -> Self {
         Self {
-            source,
-            operators: vec![],
-            time: None,
+            inputs: vec![input],
             queries: vec![query],
             dead_letters: None,
         }
     }
 
-    /// Returns the columns of the batches that the queries take.
-    pub fn schema(&self) -> SchemaRef {
-        let last = self.operators.last();
-        last.map_or_else(|| self.source.schema(), |operator| operator.schema())
-    }
-
-    /// Checks what can be checked without running: queries, modes, the event time, the sinks.
+    /// Checks what can be checked without running: inputs, queries, modes, event times, the sinks.
     ///
     /// # Errors
     /// What is not valid, and what would be.
@@ -89,31 +104,23 @@ impl Job {
         if self.queries.is_empty() {
             return Err(Error::Invalid("the job has no query".to_owned()));
         }
-        let mut names = BTreeSet::new();
-        if let Some(twice) = self.queries.iter().find(|query| !names.insert(&query.name)) {
-            return Err(Error::Invalid(format!("two queries are called `{}`", twice.name)));
+        check_names("queries", self.queries.iter().map(|query| &query.name))?;
+        check_names("inputs", self.inputs.iter().map(|input| &input.name))?;
+        for input in &self.inputs {
+            input.time_column()?;
         }
-        self.time_column()?;
-        self.queries
-            .iter()
-            .try_for_each(|query| query.check(self.time.is_some()))?;
+        self.queries.iter().try_for_each(|query| query.check(&self.inputs))?;
+        self.check_all_are_read()?;
         self.check_late()?;
         self.check_sinks()
     }
 
-    /// Returns the index of the event time's column.
-    pub(super) fn time_column(&self) -> Result<Option<usize>> {
-        let Some(time) = &self.time else {
-            return Ok(None);
-        };
-        let schema = self.schema();
-        let index = column_index(&schema, &time.column)?;
-        match schema.field(index).data_type() {
-            DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(Some(index)),
-            other => Err(Error::Invalid(format!(
-                "the event time `{}` is {other}, expected a timestamp in microseconds",
-                time.column
-            ))),
+    /// An input that no query takes would be read for nothing, and hold the watermark back.
+    fn check_all_are_read(&self) -> Result<()> {
+        let is_read = |number: usize| self.queries.iter().any(|query| query.branch(number).is_some());
+        match self.inputs.iter().enumerate().find(|(number, _)| !is_read(*number)) {
+            Some((_, input)) => Err(Error::Invalid(format!("no query reads the input `{}`", input.name))),
+            None => Ok(()),
         }
     }
 
@@ -147,19 +154,36 @@ impl Job {
     /// Returns the job's parts, as a checkpoint records them.
     pub fn parts(&self) -> Vec<JobPart> {
         let part = |name: String, description| JobPart { name, description };
-        let mut parts = vec![part("the source".to_owned(), self.source.describe())];
-        for (number, operator) in (1..).zip(&self.operators) {
-            parts.push(part(format!("operator {number}"), operator.describe()));
-        }
-        if let Some(time) = &self.time {
-            parts.push(part("the event time".to_owned(), time.column.clone()));
+        let mut parts = vec![];
+        for input in &self.inputs {
+            let of = self.of_input(input);
+            let source = match self.inputs.len() {
+                1 => "the source".to_owned(),
+                _ => format!("the source {}", input.name),
+            };
+            parts.push(part(source, input.source.describe()));
+            for (number, operator) in (1..).zip(&input.operators) {
+                parts.push(part(format!("operator {number}{of}"), operator.describe()));
+            }
+            let time = input.time.iter();
+            parts.extend(time.map(|time| part(format!("the event time{of}"), time.column.clone())));
         }
         for query in &self.queries {
             let of = match self.queries.len() {
                 1 => String::new(),
                 _ => format!(" of query {}", query.name),
             };
-            for (number, description) in (self.operators.len() + 1..).zip(query.descriptions()) {
+            let mut steps_before = 0;
+            for branch in &query.branches {
+                let input = &self.inputs[branch.input];
+                let of = format!("{of}{}", self.over_input(input));
+                let first = input.operators.len() + 1;
+                for (number, operator) in (first..).zip(&branch.operators) {
+                    parts.push(part(format!("operator {number}{of}"), operator.describe()));
+                }
+                steps_before = steps_before.max(input.operators.len() + branch.operators.len());
+            }
+            for (number, description) in (steps_before + 1..).zip(query.descriptions()) {
                 parts.push(part(format!("operator {number}{of}"), description));
             }
             // Without windows any mode can go on with the state of any other.
@@ -176,14 +200,75 @@ impl Job {
         parts.extend(dead_letters.map(|sink| part("the dead letters".to_owned(), sink.describe())));
         parts
     }
+
+    fn of_input(&self, input: &Input) -> String {
+        match self.inputs.len() {
+            1 => String::new(),
+            _ => format!(" of source {}", input.name),
+        }
+    }
+
+    fn over_input(&self, input: &Input) -> String {
+        match self.inputs.len() {
+            1 => String::new(),
+            _ => format!(" over source {}", input.name),
+        }
+    }
+}
+
+impl Input {
+    /// Returns an input without name, operators or event time.
+    pub fn new(source: Box<dyn Source>) -> Self {
+        Self {
+            name: String::new(),
+            source,
+            operators: vec![],
+            time: None,
+            max_error_ratio: None,
+        }
+    }
+
+    /// Returns the columns of the batches that the queries take.
+    pub fn schema(&self) -> SchemaRef {
+        let last = self.operators.last();
+        last.map_or_else(|| self.source.schema(), |operator| operator.schema())
+    }
+
+    /// Returns the index of the event time's column.
+    pub(super) fn time_column(&self) -> Result<Option<usize>> {
+        let Some(time) = &self.time else {
+            return Ok(None);
+        };
+        let schema = self.schema();
+        let index = column_index(&schema, &time.column)?;
+        match schema.field(index).data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(Some(index)),
+            other => Err(Error::Invalid(format!(
+                "the event time `{}` is {other}, expected a timestamp in microseconds",
+                time.column
+            ))),
+        }
+    }
+}
+
+impl Branch {
+    /// Returns the branches of a query over the only input of its job.
+    pub fn only(operators: Vec<Arc<dyn Operator>>) -> Vec<Self> {
+        vec![Self { input: 0, operators }]
+    }
+
+    fn schema(&self, input: &Input) -> SchemaRef {
+        let last = self.operators.last();
+        last.map_or_else(|| input.schema(), |operator| operator.schema())
+    }
 }
 
 impl Query {
-    /// Returns a query without name or operators: every row goes to `sink` as it is.
+    /// Returns a query without name or operators: every row of the only input goes to `sink` as it is.
     pub fn new(sink: Box<dyn Sink>) -> Self {
         Self {
             name: String::new(),
-            operators: vec![],
+            branches: Branch::only(vec![]),
             aggregate: None,
             finish: vec![],
             mode: OutputMode::Update,
@@ -192,7 +277,14 @@ impl Query {
         }
     }
 
-    fn check(&self, has_time: bool) -> Result<()> {
+    /// Returns what it makes of an input, if it reads it.
+    pub(super) fn branch(&self, input: usize) -> Option<&Branch> {
+        self.branches.iter().find(|branch| branch.input == input)
+    }
+
+    fn check(&self, inputs: &[Input]) -> Result<()> {
+        self.check_branches(inputs)?;
+        let has_time = self.branches.iter().all(|branch| inputs[branch.input].time.is_some());
         let Some(aggregate) = &self.aggregate else {
             return Ok(());
         };
@@ -209,6 +301,26 @@ impl Query {
         )))
     }
 
+    fn check_branches(&self, inputs: &[Input]) -> Result<()> {
+        let invalid = |problem: String| Err(Error::Invalid(format!("{}{problem}", self.label())));
+        let mut seen = BTreeSet::new();
+        let mut schemas = vec![];
+        for branch in &self.branches {
+            match inputs.get(branch.input) {
+                Some(input) if seen.insert(branch.input) => schemas.push(branch.schema(input)),
+                Some(input) => return invalid(format!("it has two branches over the input `{}`", input.name)),
+                None => return invalid(format!("the job has no input {}", branch.input)),
+            }
+        }
+        let Some((first, others)) = schemas.split_first() else {
+            return invalid("it reads no input".to_owned());
+        };
+        match others.iter().find(|other| !has_same_columns(first, other)) {
+            Some(other) => invalid(format!("its branches end in different columns: {first} and {other}")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns how messages begin that are about the query.
     fn label(&self) -> String {
         match self.name.as_str() {
@@ -218,9 +330,29 @@ impl Query {
     }
 
     fn descriptions(&self) -> Vec<String> {
-        let operators = self.operators.iter().map(|operator| operator.describe());
         let aggregate = self.aggregate.iter().map(|aggregate| aggregate.describe());
         let finish = self.finish.iter().map(|operator| operator.describe());
-        operators.chain(aggregate).chain(finish).collect()
+        aggregate.chain(finish).collect()
     }
+}
+
+fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Error::Invalid(format!("two {what} are called `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether names and types are the same; a column that may be null in one branch only is null-able in both.
+fn has_same_columns(first: &Schema, other: &Schema) -> bool {
+    let columns = |schema: &Schema| -> Vec<_> {
+        let fields = schema.fields().iter();
+        fields
+            .map(|field| (field.name().clone(), field.data_type().clone()))
+            .collect()
+    };
+    columns(first) == columns(other)
 }

@@ -29,7 +29,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
 use crate::metrics::Metrics;
 
-pub use job::{EventTime, Job, Query};
+pub use job::{Branch, EventTime, Input, Job, Query};
 
 /// How a job runs. None of it changes what the job computes.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +42,6 @@ pub struct Settings {
     pub checkpoint_interval: Option<Duration>,
     /// Bytes of the batches that wait in the queue or are worked on.
     pub queue_bytes: usize,
-    /// The share of rows, 0 to 1, that may be undecodable before the job stops with [`crate::Error::TooManyBadRows`];
-    /// `None`: any.
-    pub max_error_ratio: Option<f64>,
 }
 
 /// What a run works with besides its job: injected, so that tests own time, durability and the stop signal.
@@ -92,7 +89,6 @@ impl Settings {
             trigger: None,
             checkpoint_interval: None,
             queue_bytes: 32 << 20,
-            max_error_ratio: None,
         }
     }
 }

@@ -32,9 +32,9 @@ impl Outputs {
         Self { sinks, order }
     }
 
-    /// Returns whether a commit also publishes the source's positions.
-    pub(super) fn publishes_positions(&self) -> bool {
-        self.sinks.iter().any(|sink| sink.publishes_positions())
+    /// Returns whether a commit also publishes the positions in `stream`.
+    pub(super) fn publishes(&self, stream: &str) -> bool {
+        self.sinks.iter().any(|sink| sink.publishes(stream))
     }
 
     /// Puts all outputs in the state of one of the checkpoints, and says which: see [`Sink::recover`].

@@ -18,23 +18,30 @@ use crate::position::Partition;
 /// The operators and partials of all queries.
 #[derive(Debug)]
 pub(super) struct Workers {
-    /// What happens to a batch once, for all queries.
-    operators: Vec<Arc<dyn Operator>>,
+    /// By input.
+    heads: Vec<Head>,
     /// By query.
     lanes: Vec<Lane>,
-    /// The index of the event time's column.
-    time_column: Option<usize>,
-    /// The newest event times seen since they were taken.
-    newest: Mutex<BTreeMap<Partition, i64>>,
+    /// The newest event times seen since they were taken, by input.
+    newest: Mutex<Vec<BTreeMap<Partition, i64>>>,
     /// Whether a partial should be merged before it absorbs more.
     full: AtomicBool,
     failure: Mutex<Option<Error>>,
 }
 
+/// What happens to the batches of one input once, for all queries.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) operators: Vec<Arc<dyn Operator>>,
+    /// The index of the event time's column.
+    pub(super) time_column: Option<usize>,
+}
+
 /// One query's share.
 #[derive(Debug)]
 pub(super) struct Lane {
-    operators: Vec<Arc<dyn Operator>>,
+    /// By input; `None` where the query does not read it.
+    branches: Vec<Option<Vec<Arc<dyn Operator>>>>,
     /// One for each thread of the pool; empty without an aggregate.
     partials: Vec<Mutex<Box<dyn Partial>>>,
     /// What makes dead letters of late rows, if they are kept.
@@ -55,12 +62,11 @@ pub(super) struct Done {
 }
 
 impl Workers {
-    pub(super) fn new(operators: Vec<Arc<dyn Operator>>, lanes: Vec<Lane>, time_column: Option<usize>) -> Self {
+    pub(super) fn new(heads: Vec<Head>, lanes: Vec<Lane>) -> Self {
         Self {
-            operators,
+            newest: Mutex::new(vec![BTreeMap::new(); heads.len()]),
+            heads,
             lanes,
-            time_column,
-            newest: Mutex::default(),
             full: AtomicBool::new(false),
             failure: Mutex::new(None),
         }
@@ -68,8 +74,10 @@ impl Workers {
 
     /// Returns whether nothing happens to batches between the source and the sink.
     pub(super) fn are_idle(&self) -> bool {
-        let is_idle = |lane: &Lane| lane.partials.is_empty() && lane.operators.is_empty();
-        self.operators.is_empty() && self.lanes.len() == 1 && self.lanes.iter().all(is_idle)
+        let is_bare = |branch: &Option<Vec<_>>| branch.as_ref().is_some_and(Vec::is_empty);
+        let is_idle = |lane: &Lane| lane.partials.is_empty() && lane.branches.iter().all(is_bare);
+        let are_bare = self.heads.iter().all(|head| head.operators.is_empty());
+        are_bare && self.lanes.len() == 1 && self.lanes.iter().all(is_idle)
     }
 
     /// Returns whether a query has no aggregate, so that its rows go on to its sink.
@@ -97,30 +105,45 @@ impl Workers {
     }
 
     /// Takes the newest event times seen since the last call.
-    pub(super) fn take_newest(&self) -> BTreeMap<Partition, i64> {
-        std::mem::take(&mut lock(&self.newest))
+    pub(super) fn take_newest(&self) -> Vec<BTreeMap<Partition, i64>> {
+        lock(&self.newest).iter_mut().map(std::mem::take).collect()
     }
 
-    /// Takes a batch into every query. Called on the pool.
-    pub(super) fn work(&self, batch: Batch, metrics: &Metrics) -> Result<Done> {
+    /// Takes a batch of an input into every query that reads it. Called on the pool.
+    pub(super) fn work(&self, input: usize, batch: Batch, metrics: &Metrics) -> Result<Done> {
         let mut done = Done {
             origin: batch.origin().cloned(),
             ..Done::default()
         };
-        let batch = apply(&self.operators, batch, metrics, &mut done.rejected)?;
-        self.see_times(&batch)?;
-        let Some((last, others)) = self.lanes.split_last() else {
+        let batch = self.decode(input, batch, metrics, &mut done.rejected)?;
+        let mut readers = (0..self.lanes.len()).filter(|&index| self.lanes[index].branches[input].is_some());
+        let Some(mut index) = readers.next() else {
             return Ok(done);
         };
-        for (index, lane) in others.iter().enumerate() {
-            self.work_in(lane, index, batch.clone(), metrics, &mut done)?;
+        for next in readers {
+            self.work_in(index, input, batch.clone(), metrics, &mut done)?;
+            index = next;
         }
-        self.work_in(last, others.len(), batch, metrics, &mut done)?;
+        self.work_in(index, input, batch, metrics, &mut done)?;
         Ok(done)
     }
 
-    fn work_in(&self, lane: &Lane, index: usize, batch: Batch, metrics: &Metrics, done: &mut Done) -> Result<()> {
-        let batch = apply(&lane.operators, batch, metrics, &mut done.rejected)?;
+    /// Takes a batch through the operators of its input, and notes its event times.
+    fn decode(&self, input: usize, batch: Batch, metrics: &Metrics, rejected: &mut Vec<RecordBatch>) -> Result<Batch> {
+        let head = &self.heads[input];
+        // Counted apart first: how many rows of which input were bad.
+        let counts = Metrics::default();
+        let applied = apply(&head.operators, batch, &counts, rejected);
+        metrics.add_decoded(input, &counts);
+        let batch = applied?;
+        self.see_times(input, &batch)?;
+        Ok(batch)
+    }
+
+    fn work_in(&self, index: usize, input: usize, batch: Batch, metrics: &Metrics, done: &mut Done) -> Result<()> {
+        let lane = &self.lanes[index];
+        let operators = lane.branches[input].as_ref().expect("the query reads the input");
+        let batch = apply(operators, batch, metrics, &mut done.rejected)?;
         if lane.partials.is_empty() {
             done.outputs.push((index, batch));
             return Ok(());
@@ -142,8 +165,8 @@ impl Workers {
         Ok(())
     }
 
-    fn see_times(&self, batch: &Batch) -> Result<()> {
-        let (Some(column), Some(origin)) = (self.time_column, batch.origin()) else {
+    fn see_times(&self, input: usize, batch: &Batch) -> Result<()> {
+        let (Some(column), Some(origin)) = (self.heads[input].time_column, batch.origin()) else {
             return Ok(());
         };
         let times = batch.column(column).to_array();
@@ -154,7 +177,7 @@ impl Workers {
             )));
         };
         if let Some(micros) = max(times) {
-            let mut newest = lock(&self.newest);
+            let newest = &mut lock(&self.newest)[input];
             match newest.get_mut(&origin.partition) {
                 Some(known) => *known = micros.max(*known),
                 None => {
@@ -182,15 +205,16 @@ impl Workers {
 }
 
 impl Lane {
+    /// Returns the lane of a query whose `branches` are by input.
     pub(super) fn new(
-        operators: Vec<Arc<dyn Operator>>,
+        branches: Vec<Option<Vec<Arc<dyn Operator>>>>,
         aggregate: Option<&dyn StatefulOperator>,
         late: Option<Arc<dyn Operator>>,
         threads: usize,
     ) -> Self {
         let partials = aggregate.map(|aggregate| (0..threads).map(|_| Mutex::new(aggregate.partial())).collect());
         Self {
-            operators,
+            branches,
             partials: partials.unwrap_or_default(),
             late,
             closed_micros: None,

@@ -20,7 +20,7 @@ pub(super) struct Facts {
     /// The job's id, the same for every run of it; without a checkpoint that of the run.
     id: String,
     run_id: String,
-    source: String,
+    sources: Vec<String>,
     sinks: Vec<String>,
     has_state: bool,
 }
@@ -35,7 +35,6 @@ pub(super) struct Lines {
 
 /// The counters at a line.
 struct Seen {
-    at: Instant,
     rows_in: u64,
     rows_out: u64,
     rows_bad: u64,
@@ -45,6 +44,9 @@ struct Seen {
     epoch: u64,
     commit_micros: u64,
     positions: Positions,
+    /// The rows of each input.
+    inputs: Vec<u64>,
+    at: Instant,
 }
 
 impl Facts {
@@ -56,7 +58,7 @@ impl Facts {
             name: name.to_owned(),
             id: run_id.clone(),
             run_id,
-            source: job.source.describe(),
+            sources: job.inputs.iter().map(|input| input.source.describe()).collect(),
             sinks: sinks.collect(),
             has_state: job.queries.iter().any(|query| query.aggregate.is_some()),
         }
@@ -103,24 +105,13 @@ impl Lines {
         // The first line may have begun before the run did.
         let start = match last.positions.0.is_empty() {
             true => metrics.starts(),
-            false => last.positions,
+            false => last.positions.clone(),
         };
         let mut state = vec![];
         if facts.has_state {
             state.push(json!({ "numRowsTotal": metrics.groups.get(), "numRowsDroppedByWatermark": late }));
         }
-        let mut source = json!({
-            "description": facts.source,
-            "startOffset": offsets(&start),
-            "endOffset": offsets(&now.positions),
-            "numInputRows": rows,
-            "inputRowsPerSecond": rate,
-            "processedRowsPerSecond": rate,
-        });
-        if let Some(latest) = metrics.latest() {
-            source["latestOffset"] = offsets(&latest);
-            source["metrics"] = behind(&now.positions, &latest);
-        }
+        let sources = sources(facts, metrics, &start, &last, now);
         let watermark = metrics.watermark_micros().and_then(DateTime::from_timestamp_micros);
         let event_time = watermark.map_or_else(|| json!({}), |time| json!({ "watermark": rfc3339(time) }));
         let line = json!({
@@ -138,7 +129,7 @@ impl Lines {
             },
             "eventTime": event_time,
             "stateOperators": state,
-            "sources": [source],
+            "sources": sources,
             "sink": { "description": facts.sinks.join(", "), "numOutputRows": now.rows_out - last.rows_out },
             "observedMetrics": { "rows": {
                 "bad": now.rows_bad - last.rows_bad,
@@ -153,7 +144,6 @@ impl Lines {
 impl Seen {
     fn now(metrics: &Metrics) -> Self {
         Self {
-            at: Instant::now(),
             rows_in: metrics.rows_in.get(),
             rows_out: metrics.rows_out.get(),
             rows_bad: metrics.rows_bad.get(),
@@ -163,8 +153,39 @@ impl Seen {
             epoch: metrics.epoch.get(),
             commit_micros: metrics.commit_micros.get(),
             positions: metrics.positions(),
+            inputs: metrics.inputs().iter().map(|input| input.rows_in.get()).collect(),
+            at: Instant::now(),
         }
     }
+}
+
+/// Returns what happened in each source since `last`, when the positions were `start`.
+fn sources(facts: &Facts, metrics: &Metrics, start: &Positions, last: &Seen, now: &Seen) -> Vec<Value> {
+    let latest = metrics.latest();
+    let source = |(number, description): (usize, &String)| {
+        let own = |positions: &Positions| match metrics.inputs().get(number) {
+            Some(input) => input.of(positions),
+            None => positions.clone(),
+        };
+        let rows_at = |seen: &Seen| seen.inputs.get(number).copied().unwrap_or(0);
+        let rows = rows_at(now) - rows_at(last);
+        let rate = per_second(rows, now.at - last.at);
+        let (start, end) = (own(start), own(&now.positions));
+        let mut source = json!({
+            "description": description,
+            "startOffset": offsets(&start),
+            "endOffset": offsets(&end),
+            "numInputRows": rows,
+            "inputRowsPerSecond": rate,
+            "processedRowsPerSecond": rate,
+        });
+        if let Some(latest) = latest.as_ref().map(own).filter(|latest| !latest.0.is_empty()) {
+            source["latestOffset"] = offsets(&latest);
+            source["metrics"] = behind(&end, &latest);
+        }
+        source
+    };
+    facts.sources.iter().enumerate().map(source).collect()
 }
 
 /// Returns offsets as Spark's Kafka source has them: `{"nginx":{"0":120,"1":118}}`.
@@ -224,7 +245,7 @@ mod tests {
             name: "errors".to_owned(),
             id: "job".to_owned(),
             run_id: "run".to_owned(),
-            source: "kafka topics=nginx".to_owned(),
+            sources: vec!["kafka topics=nginx".to_owned()],
             sinks: vec!["a".to_owned(), "b".to_owned()],
             has_state: true,
         }

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use connectors::decode::registry;
 use engine::metrics::Metrics;
 use engine::operator::OutputMode;
-use engine::pipeline::{Job, Query as JobQuery, Settings};
+use engine::pipeline::{Input as JobInput, Job, Query as JobQuery, Settings};
 use engine::{Error, Result, aggregate};
 
 use self::input::{Opened, open_parquet, open_table};
@@ -152,7 +152,7 @@ impl Query {
         Ok(exit)
     }
 
-    /// Opens the source again, for the columns that the query uses and no others.
+    /// Opens the sources again, for the columns that the query uses and no others.
     fn job(
         &self,
         planned: Planned,
@@ -160,21 +160,31 @@ impl Query {
         threads: NonZeroUsize,
         writer: Box<dyn Write + Send>,
     ) -> Result<Job> {
-        let reference = references.iter().find(|reference| reference.name == planned.table);
-        let reference = reference.expect("a query reads one of its references");
-        let opened = self.open(reference, threads, Some(&planned.columns_used()))?;
-        let mut operators = opened.operators;
-        operators.extend(planned.narrow(&opened.schema)?);
-        operators.extend(planned.operators);
+        let (mut inputs, mut branches) = (vec![], vec![]);
+        for input in planned.inputs {
+            let reference = references.iter().find(|reference| reference.name == input.table);
+            let reference = reference.expect("a query reads its references");
+            let opened = self.open(reference, threads, Some(&input.columns_used()))?;
+            branches.push(input.into_branch(inputs.len(), &opened.schema)?);
+            inputs.push(JobInput {
+                name: opened.name,
+                operators: opened.operators,
+                ..JobInput::new(opened.source)
+            });
+        }
         let sink = ResultSink::new(writer, self.shape, planned.schema, planned.whole)?;
         let query = JobQuery {
-            operators,
+            branches,
             aggregate: planned.aggregate,
             finish: planned.finish,
             mode: OutputMode::Complete,
             ..JobQuery::new(Box::new(sink))
         };
-        Ok(Job::new(opened.source, query))
+        Ok(Job {
+            inputs,
+            queries: vec![query],
+            dead_letters: None,
+        })
     }
 
     fn open(&self, reference: &Reference, threads: NonZeroUsize, wanted: Option<&[String]>) -> Result<Opened> {

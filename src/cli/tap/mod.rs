@@ -68,6 +68,9 @@ pub(super) struct Tap {
     /// Job file whose Kafka source says brokers, topic and format
     #[arg(long, value_name = "JOB", conflicts_with = "formats")]
     job: Option<PathBuf>,
+    /// The source of the job, if it has several
+    #[arg(long, value_name = "NAME", requires = "job")]
+    source: Option<String>,
     /// How many of the newest records to show
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=LAST_MAX))]
     last: u64,
@@ -140,12 +143,7 @@ impl Tap {
 
     /// The job's settings and secrets are those of its connection; the command line may name another topic of it.
     fn of_job(&self, sources: &[SourcePlan]) -> Result<Tapped> {
-        let kafka = |source: &'_ SourcePlan| match &source.kind {
-            SourceKind::Kafka(kafka) => Some((source.clone(), kafka.clone())),
-            SourceKind::File { .. } | SourceKind::Generate(_) => None,
-        };
-        let missing = || Error::Invalid("the job has no Kafka source to tap".to_owned());
-        let (source, kafka): (SourcePlan, KafkaSourcePlan) = sources.iter().find_map(kafka).ok_or_else(missing)?;
+        let (source, kafka) = self.source_of(sources)?;
         let topic = match (&self.topic, &kafka.topics) {
             (Some(topic), _) => topic.clone(),
             (None, Topics::Names(names)) => names[0].clone(),
@@ -157,8 +155,38 @@ impl Tap {
         Ok(Tapped {
             connection: kafka.connection.connect()?,
             topic,
-            decoder: source_decoder(&source)?,
+            decoder: source_decoder(source)?,
             read_committed: kafka.read_committed,
+        })
+    }
+
+    /// Returns the source to tap: the one that is named, or that reads the topic, or the only one.
+    fn source_of<'a>(&self, sources: &'a [SourcePlan]) -> Result<(&'a SourcePlan, &'a KafkaSourcePlan)> {
+        let kafka = |source: &'a SourcePlan| match &source.kind {
+            SourceKind::Kafka(kafka) => Some((source, kafka)),
+            SourceKind::File { .. } | SourceKind::Generate(_) => None,
+        };
+        let all: Vec<_> = sources.iter().filter_map(kafka).collect();
+        let reads = |topic: &String| {
+            let reads = move |(_, kafka): &&(&SourcePlan, &KafkaSourcePlan)| kafka.topics.contain(topic);
+            all.iter().find(reads)
+        };
+        let found = match (&self.source, &self.topic, all.as_slice()) {
+            (Some(name), ..) => all.iter().find(|(source, _)| source.name == *name),
+            (None, _, [only]) => Some(only),
+            (None, Some(topic), _) => reads(topic),
+            (None, None, _) => None,
+        };
+        found.copied().ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|(source, _)| source.name.as_str()).collect();
+            Error::Invalid(match (names.as_slice(), &self.source) {
+                ([], _) => "the job has no Kafka source to tap".to_owned(),
+                (_, Some(name)) => format!("the job has no Kafka source `{name}`; it has: {}", names.join(", ")),
+                (_, None) => format!(
+                    "the job has several sources: say which with --source: {}",
+                    names.join(", ")
+                ),
+            })
         })
     }
 

@@ -11,7 +11,7 @@ use engine::operator::late::RECORD_COLUMN;
 use super::{input, output};
 use crate::job::plan::{LateRows, Mode, QueryPlan, SinkPlan, SourcePlan};
 use crate::job::{Analysis, SqlProblem};
-use crate::sql::{self, Functions, Planned, Scope, SqlError, View};
+use crate::sql::{self, Functions, Planned, PlannedInput, Scope, SqlError, View};
 
 /// Knows the formats and plans the statements.
 #[derive(Debug, Default)]
@@ -102,8 +102,9 @@ fn late_refusal(query: &QueryPlan, planned: &Planned) -> Option<&'static str> {
     if query.mode == Mode::Complete {
         return Some("no row is late in mode complete, which keeps every window");
     }
-    let has_record = planned.input.field_with_name(RECORD_COLUMN).is_ok();
-    (!has_record).then_some("it is a record as it came, and Parquet files have none: write late = \"drop\"")
+    let has_record = |input: &PlannedInput| input.schema.field_with_name(RECORD_COLUMN).is_ok();
+    (!planned.inputs.iter().all(has_record))
+        .then_some("it is a record as it came, and Parquet files have none: write late = \"drop\"")
 }
 
 /// Returns an error of a statement as one of the job file that it stands in.

@@ -31,7 +31,7 @@ use crate::wildcard;
 /// The column of every source that holds the payload.
 const VALUE: &str = "value";
 
-/// What the queries of a job read.
+/// What the queries of a job read of one source.
 pub(super) struct Input {
     pub(super) source: Box<dyn Source>,
     pub(super) operators: Vec<Arc<dyn Operator>>,

@@ -1,7 +1,7 @@
 //! From a checked job to a pipeline: sources are made, statements planned, sinks opened.
 //!
 //! ```text
-//! SourcePlan -> columns -> sql::plan of every query -> the columns that any of them uses
+//! SourcePlans -> columns -> sql::plan of every query -> the columns of each source that any of them uses
 //!     -> source and decoder of just those -> Query (operators, aggregate, sink) -> Job
 //! ```
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 use connectors::decode::{Decoder, LateLetters};
 use connectors::kafka::options::KafkaColumn;
 use engine::operator::{Operator, OutputMode};
-use engine::pipeline::{EventTime, Job, Query, Settings};
+use engine::pipeline::{EventTime, Input as JobInput, Job, Query, Settings};
 use engine::sink::Sink;
 use engine::source::Source;
 use engine::{Error, Result};
@@ -29,7 +29,7 @@ use self::input::Input;
 use self::output::Outside;
 use super::plan::{JobPlan, LateRows, Mode, QueryPlan, SinkPlan, SourcePlan};
 use crate::job::JobErrors;
-use crate::sql::{Functions, Planned, Scope};
+use crate::sql::{Functions, Planned, PlannedInput, Scope};
 
 /// How long a partition without rows holds windows back, unless the job says otherwise: for ever.
 const IDLE: Duration = Duration::MAX;
@@ -80,7 +80,7 @@ pub(in crate::job) trait Ends {
     /// Returns the source that hands over records with these columns.
     fn source(&mut self, plan: &SourcePlan, columns: &[KafkaColumn]) -> Result<Box<dyn Source>>;
 
-    /// Returns the sink of a query's result. All sinks are made after the source.
+    /// Returns the sink of a query's result. All sinks are made after the sources.
     fn sink(&mut self, query: &QueryPlan, sink: &SinkPlan, planned: &Planned) -> Result<Box<dyn Sink>>;
 
     /// Returns the sink of dead letters.
@@ -94,22 +94,22 @@ pub(in crate::job) fn build_between(
     threads: NonZeroUsize,
     functions: &Functions,
 ) -> Result<Built, BuildError> {
-    let (source, queries) = planned(plan, functions)?;
-    let input = Input::new(source, &wanted(source, &queries), plan, threads, ends)?;
+    let queries = planned(plan, functions)?;
+    let sources = read_by(plan, &queries);
+    let input = |source: &&SourcePlan| Input::new(source, &wanted(source, &queries), plan, threads, ends);
+    let inputs = sources.iter().map(input).collect::<Result<Vec<_>>>()?;
     let dead_letters = plan.dead_letter.as_ref().map(|sink| ends.dead_letters(sink));
     let dead_letters = dead_letters.transpose()?;
     let mut built = vec![];
     for (query, planned) in written(plan).zip(queries) {
-        built.push(build_query(query, planned, &input, ends)?);
+        built.push(build_query(query, planned, &sources, &inputs, ends)?);
     }
     let job = Job {
-        source: input.source,
-        operators: input.operators,
-        time: source.time.as_ref().map(|time| EventTime {
-            column: time.column.clone(),
-            lateness: time.lateness,
-            idle: time.idle.unwrap_or(IDLE),
-        }),
+        inputs: sources
+            .into_iter()
+            .zip(inputs)
+            .map(|(source, input)| job_input(source, input))
+            .collect(),
         queries: built,
         dead_letters,
     };
@@ -121,11 +121,24 @@ pub(in crate::job) fn build_between(
             trigger: Some(plan.run.trigger),
             checkpoint_interval: Some(plan.run.checkpoint_interval),
             queue_bytes: usize::try_from(plan.run.queue_bytes).unwrap_or(usize::MAX),
-            max_error_ratio: source.max_error_ratio,
         },
         checkpoint: plan.run.checkpoint.clone(),
         bounded: plan.is_bounded(),
     })
+}
+
+fn job_input(source: &SourcePlan, input: Input) -> JobInput {
+    JobInput {
+        name: source.name.clone(),
+        source: input.source,
+        operators: input.operators,
+        time: source.time.as_ref().map(|time| EventTime {
+            column: time.column.clone(),
+            lateness: time.lateness,
+            idle: time.idle.unwrap_or(IDLE),
+        }),
+        max_error_ratio: source.max_error_ratio,
+    }
 }
 
 /// Returns each query's steps as text: the columns that are read, the operators in the order in which rows pass them, the
@@ -134,7 +147,7 @@ pub(in crate::job) fn build_between(
 /// # Errors
 /// When a statement is wrong or can't run as a stream.
 pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
-    let (_, queries) = planned(plan, &Functions::default())?;
+    let queries = planned(plan, &Functions::default())?;
     let explained = written(plan).zip(&queries);
     let texts =
         explained.map(|(query, planned)| format!("query {} ({}):\n{}", query.name, query.mode, indented(planned)));
@@ -153,14 +166,11 @@ pub fn source_decoder(source: &SourcePlan) -> Result<Option<Arc<dyn Decoder>>> {
     input::decoder(source, None)
 }
 
-/// Returns the plan of every query that has a sink, and the source that they read.
+/// Returns the plan of every query that has a sink.
 ///
 /// # Errors
-/// When a statement is wrong, or they read more than one source.
-pub(super) fn planned<'a>(
-    plan: &'a JobPlan,
-    functions: &Functions,
-) -> Result<(&'a SourcePlan, Vec<Planned>), BuildError> {
+/// When a statement is wrong.
+pub(super) fn planned(plan: &JobPlan, functions: &Functions) -> Result<Vec<Planned>, BuildError> {
     let mut scope = Scope {
         tables: plan.sources.iter().map(input::table).collect::<Result<_>>()?,
         functions: functions.clone(),
@@ -175,13 +185,13 @@ pub(super) fn planned<'a>(
         }
         scope.views.push(analysis::view(query));
     }
-    let names: BTreeSet<_> = queries.iter().map(|planned| planned.table.as_str()).collect();
-    let [name] = names.into_iter().collect::<Vec<_>>()[..] else {
-        let text = "the queries of a job read one source, which may be several topics: make a job for each source";
-        return Err(Error::Invalid(format!("{}: {text}", plan.name)).into());
-    };
-    let source = plan.sources.iter().find(|source| source.name == name);
-    Ok((source.expect("a query reads one of the tables"), queries))
+    Ok(queries)
+}
+
+/// Returns the sources that the queries read.
+fn read_by<'a>(plan: &'a JobPlan, queries: &[Planned]) -> Vec<&'a SourcePlan> {
+    let is_read = |source: &&SourcePlan| queries.iter().any(|planned| planned.input(&source.name).is_some());
+    plan.sources.iter().filter(is_read).collect()
 }
 
 /// Returns the queries whose rows go to a sink.
@@ -189,19 +199,31 @@ fn written(plan: &JobPlan) -> impl Iterator<Item = &QueryPlan> {
     plan.queries.iter().filter(|query| query.sink.is_some())
 }
 
-/// Returns the columns that any query uses, and the event time.
+/// Returns the columns of a source that any query uses, and its event time.
 fn wanted(source: &SourcePlan, queries: &[Planned]) -> Vec<String> {
-    let used = queries.iter().flat_map(Planned::columns_used);
+    let inputs = queries.iter().filter_map(|planned| planned.input(&source.name));
+    let used = inputs.flat_map(PlannedInput::columns_used);
     let time = source.time.iter().map(|time| time.column.clone());
     used.chain(time).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn build_query(plan: &QueryPlan, planned: Planned, input: &Input, ends: &mut dyn Ends) -> Result<Query> {
+fn build_query(
+    plan: &QueryPlan,
+    planned: Planned,
+    sources: &[&SourcePlan],
+    inputs: &[Input],
+    ends: &mut dyn Ends,
+) -> Result<Query> {
     let Some(sink) = &plan.sink else {
         return Err(Error::Invalid(format!("query {}: expected a sink", plan.name)));
     };
     let sink = ends.sink(plan, sink, &planned)?;
-    let query = planned.into_query(&input.schema, plan.mode.into(), sink);
+    let input_of = |table: &str| {
+        let number = sources.iter().position(|source| source.name == table);
+        let number = number.expect("the sources are those that queries read");
+        (number, &*inputs[number].schema)
+    };
+    let query = planned.into_query_over(input_of, plan.mode.into(), sink);
     let query = query.map_err(|error| Error::Invalid(format!("query {}: {error}", plan.name)))?;
     Ok(Query {
         name: plan.name.clone(),

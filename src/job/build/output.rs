@@ -1,4 +1,4 @@
-//! The source and the sinks of a job in the outside world.
+//! The sources and the sinks of a job in the outside world.
 
 use std::io::{BufWriter, IsTerminal};
 use std::num::NonZeroUsize;
@@ -21,13 +21,13 @@ use crate::job::plan::{
 };
 use crate::sql::Planned;
 
-/// Makes the source and the sinks of one job. The exactly-once topics of a job share one transaction: the first sink leads
+/// Makes the sources and the sinks of one job. The exactly-once topics of a job share one transaction: the first sink leads
 /// it.
 pub(super) struct Outside<'a> {
     job: &'a JobPlan,
     threads: NonZeroUsize,
-    /// What is read, once it is known: cluster, group and topics.
-    input: Option<(KafkaSourcePlan, Vec<String>)>,
+    /// What is read of Kafka, as far as it is known: cluster, group and topics.
+    inputs: Vec<(KafkaSourcePlan, Vec<String>)>,
     leader: Option<Leader>,
 }
 
@@ -41,7 +41,7 @@ impl Ends for Outside<'_> {
     fn source(&mut self, plan: &SourcePlan, columns: &[KafkaColumn]) -> Result<Box<dyn Source>> {
         let (source, topics) = input::open(plan, columns, self.job, self.threads)?;
         if let SourceKind::Kafka(kafka) = &plan.kind {
-            self.input = Some((kafka.clone(), topics));
+            self.inputs.push((kafka.clone(), topics));
         }
         Ok(source)
     }
@@ -68,7 +68,7 @@ impl<'a> Outside<'a> {
         Self {
             job,
             threads,
-            input: None,
+            inputs: vec![],
             leader: None,
         }
     }
@@ -116,7 +116,7 @@ impl<'a> Outside<'a> {
         let sink = KafkaSink::new(SinkOptions {
             connection: plan.connection.connect()?,
             topic: plan.topic.clone(),
-            group: self.group(),
+            group: self.group(&plan.connection.brokers),
             key: plan.key.clone(),
             value,
             delivery: match plan.delivery {
@@ -135,19 +135,25 @@ impl<'a> Outside<'a> {
         Ok(Box::new(sink))
     }
 
-    fn group(&self) -> String {
-        match &self.input {
+    /// Returns the group that a sink on `brokers` marks with its epochs: the one of the sources there, if there are any.
+    fn group(&self, brokers: &str) -> String {
+        let there = self
+            .inputs
+            .iter()
+            .find(|(kafka, _)| kafka.connection.brokers == brokers);
+        match there.or(self.inputs.first()) {
             Some((kafka, _)) => kafka.group.clone(),
             None => format!("millstream-{}", self.job.name),
         }
     }
 
-    /// Returns the topics whose positions are part of a transaction on `brokers`: none if the source is elsewhere.
+    /// Returns the topics whose positions are part of a transaction on `brokers`: none if all sources are elsewhere.
     fn source_topics(&self, brokers: &str) -> Vec<String> {
-        match &self.input {
-            Some((kafka, topics)) if kafka.connection.brokers == brokers => topics.clone(),
-            _ => vec![],
-        }
+        let there = self
+            .inputs
+            .iter()
+            .filter(|(kafka, _)| kafka.connection.brokers == brokers);
+        there.flat_map(|(_, topics)| topics).cloned().collect()
     }
 }
 

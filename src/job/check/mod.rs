@@ -20,6 +20,8 @@ use super::table::Table;
 /// What the parts of a job need to know of each other while they are checked.
 struct Checker<'a> {
     job: &'a str,
+    /// Whether several sources are Kafka's, which share a group then.
+    shares_group: bool,
     has_dead_letter: bool,
     /// The clusters of the sources, for sinks that name no brokers.
     clusters: Vec<ConnectionPlan>,
@@ -31,6 +33,7 @@ pub(super) fn plan(tables: &JobTables, file_stem: &str, texts: Texts, report: &m
     let name = tables.name.found().map_or(file_stem, |name| &name.value.0);
     let mut checker = Checker {
         job: name,
+        shares_group: source::kafka_sources(tables) > 1,
         has_dead_letter: !matches!(tables.dead_letter, Part::Missing),
         clusters: vec![],
         report,
@@ -46,6 +49,8 @@ pub(super) fn plan(tables: &JobTables, file_stem: &str, texts: Texts, report: &m
             .zip(tables.dead_letter.found().map(|sink| sink.place)),
     );
     checker.check_loops(&sources, &queries);
+    checker.check_read_once(&sources);
+    checker.check_groups(&sources, &queries, dead_letter.as_ref());
     let run = checker.run(tables, &queries, dead_letter.as_ref());
     let tests = checker.tests(tables, &sources);
     JobPlan {
@@ -80,6 +85,7 @@ pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis
             }
         }
     }
+    check_all_are_read(plan, report);
     for query in &plan.queries {
         if broken.iter().any(|name| mentions(&query.sql, name)) {
             broken.push(&query.name);
@@ -92,6 +98,18 @@ pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis
                 broken.push(&query.name);
             }
         }
+    }
+}
+
+/// A source that no statement names would not be read, without a word.
+fn check_all_are_read(plan: &JobPlan, report: &mut Report) {
+    // What an error has left out of the plan may be what reads it.
+    if !report.is_empty() {
+        return;
+    }
+    let is_read = |source: &SourcePlan| plan.queries.iter().any(|query| mentions(&query.sql, &source.name));
+    for source in plan.sources.iter().filter(|source| !is_read(source)) {
+        report.error(source.place, format!("no query reads the source `{}`", source.name));
     }
 }
 
@@ -154,6 +172,60 @@ impl Checker<'_> {
                     sink.topic, source.name
                 );
                 self.report.error(query.sink_place, message);
+            }
+        }
+    }
+
+    /// A record that two sources read would count twice, and a position could not say whose it is.
+    fn check_read_once(&mut self, sources: &[SourcePlan]) {
+        for (number, source) in sources.iter().enumerate() {
+            for stream in source.kind.streams() {
+                let other = sources[..number]
+                    .iter()
+                    .find(|other| other.kind.streams().any(|read| read == stream));
+                if let Some(other) = other {
+                    let message = format!(
+                        "{stream} is read by [source.{}] too: a topic or file is read by one source, which may try several \
+                         formats",
+                        other.name
+                    );
+                    self.report.error(source.place, message);
+                }
+            }
+        }
+    }
+
+    /// A transaction marks one group with its epoch, and publishes the positions of all sources there.
+    fn check_groups(&mut self, sources: &[SourcePlan], queries: &[QueryPlan], dead_letter: Option<&SinkPlan>) {
+        let sinks = queries
+            .iter()
+            .filter_map(|query| query.sink.as_ref())
+            .chain(dead_letter);
+        let exact = sinks.filter(|sink| sink.is_exactly_once());
+        let clusters = exact.filter_map(|sink| match sink {
+            SinkPlan::Kafka(kafka) => Some(&kafka.connection.brokers),
+            _ => None,
+        });
+        let Some(brokers) = clusters.into_iter().next() else {
+            return;
+        };
+        let mut first: Option<&str> = None;
+        for source in sources {
+            let SourceKind::Kafka(kafka) = &source.kind else {
+                continue;
+            };
+            if kafka.connection.brokers != *brokers {
+                continue;
+            }
+            if *first.get_or_insert(&kafka.group) != kafka.group {
+                let message = format!(
+                    "exactly-once output to Kafka publishes the offsets of all sources in one transaction, to one group: [source.{}] \
+                     has `{}`, an earlier source `{}`",
+                    source.name,
+                    kafka.group,
+                    first.unwrap_or_default()
+                );
+                self.report.error(source.place, message);
             }
         }
     }

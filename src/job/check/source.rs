@@ -10,8 +10,8 @@ use super::Checker;
 use super::connection::ConnectionKeys;
 use crate::job::error::Report;
 use crate::job::file::{
-    self, BadRows, Column, Delimited, EventTime, Format, FormatKind, GenerateSource, GrokPattern, KafkaSource, Source,
-    SourceKeys,
+    self, BadRows, Column, Delimited, EventTime, Format, FormatKind, GenerateSource, GrokPattern, JobTables,
+    KafkaSource, Source, SourceKeys,
 };
 use crate::job::form::one_of;
 use crate::job::nearest;
@@ -19,9 +19,31 @@ use crate::job::place::{At, Place};
 use crate::job::plan::{ColumnPlan, ColumnType, FormatPlan, KafkaSourcePlan, SourceKind, SourcePlan, TimePlan, Topics};
 use crate::job::value::Topic;
 
+/// Returns how many sources of a file are Kafka's.
+pub(super) fn kafka_sources(tables: &JobTables) -> usize {
+    let sources = tables.source.found().map_or(&[][..], |sources| &sources.value.0);
+    let is_kafka = |source: &Source| matches!(source.kind, file::SourceKind::Kafka(_));
+    sources.iter().filter(|(_, source)| is_kafka(&source.value)).count()
+}
+
+impl SourceKind {
+    /// Returns what is read, as messages call it, as far as names tell: not what patterns and wildcards stand for.
+    pub(super) fn streams(&self) -> impl Iterator<Item = String> {
+        let names: Vec<_> = match self {
+            Self::Kafka(kafka) => match &kafka.topics {
+                Topics::Names(names) => names.iter().map(|name| format!("the topic {name}")).collect(),
+                Topics::Pattern(_) => vec![],
+            },
+            Self::File { paths } => paths.iter().map(|path| format!("the file {path}")).collect(),
+            Self::Generate(_) => vec!["the generator".to_owned()],
+        };
+        names.into_iter()
+    }
+}
+
 impl Topics {
     /// Returns whether a topic is one of these.
-    pub(super) fn contain(&self, topic: &str) -> bool {
+    pub(crate) fn contain(&self, topic: &str) -> bool {
         match self {
             Self::Names(names) => names.iter().any(|name| name == topic),
             // Whether a pattern matches is for who reads the list of topics.
@@ -87,7 +109,10 @@ impl Checker<'_> {
         Some(KafkaSourcePlan {
             connection,
             topics: topics?,
-            group: group.unwrap_or_else(|| format!("millstream-{}-{name}", self.job)),
+            group: group.unwrap_or_else(|| match self.shares_group {
+                true => format!("millstream-{}", self.job),
+                false => format!("millstream-{}-{name}", self.job),
+            }),
             from: source.from.value.clone(),
             to: to.map(|to| to.value.clone()),
             on_data_loss: source.on_data_loss.value,

@@ -3,6 +3,7 @@
 mod errors;
 mod plans;
 mod schema;
+mod sources;
 mod sql;
 
 use super::{JobErrors, JobFile, JobPlan, Overrides};

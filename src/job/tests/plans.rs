@@ -121,6 +121,22 @@ fn defaults_are_those_of_the_reference() {
 }
 
 #[test]
+fn several_kafka_sources_share_a_group_by_default() {
+    let other = "[source.other]\nkind = \"kafka\"\nbrokers = \"localhost:9092\"\ntopic = \"app\"\n";
+    let file = "[source.old]\nkind = \"file\"\npaths = \"old.log\"\n";
+    let groups = |sources: &str| -> Vec<String> {
+        let plan = plan(&format!("{SOURCE}{sources}{QUERY}{SINK}"));
+        let group = |source: &SourcePlan| match &source.kind {
+            SourceKind::Kafka(kafka) => Some(kafka.group.clone()),
+            _ => None,
+        };
+        plan.sources.iter().filter_map(group).collect()
+    };
+    assert_eq!(groups(other), ["millstream-job"; 2]);
+    assert_eq!(groups(file), ["millstream-job-logs"]);
+}
+
+#[test]
 fn defaults_of_a_dead_letter_folder_are_those_of_a_sink() {
     let sink = "[sink]\nkind = \"parquet\"\ndir = \"out\"\n";
     let dead = "[dead_letter]\nkind = \"parquet\"\ndir = \"out\"\n";

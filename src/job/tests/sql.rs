@@ -219,3 +219,15 @@ fn a_problem_that_shows_up_later_is_shown_in_the_same_way() {
     let expected = "job.toml:6:15: no such column\n  |\n6 | sql = 'SELECT a FROM logs'\n  |               ^";
     assert_eq!(plan.sql_error(&plan.queries[0], &problem).to_string(), expected);
 }
+
+#[test]
+fn a_source_that_no_query_reads_is_an_error() {
+    let other = "[source.other]\nkind = \"kafka\"\nbrokers = \"localhost:9092\"\ntopic = \"app\"\n";
+    let text = format!("{SOURCE}{other}[query]\nsql = \"SELECT status FROM logs\"\n{SINK}");
+    let errors = JobFile::from_text("job.toml", text, &Overrides::default()).check(Some(&Few::default()));
+    let errors = errors.expect_err("other is read by nobody").to_string();
+    assert!(
+        errors.starts_with("job.toml:5:9: no query reads the source `other`\n"),
+        "{errors}"
+    );
+}

@@ -1,9 +1,9 @@
 //! Runs the tests of a job: the real plan on the real engine, between a source and sinks that are memory.
 //!
 //! ```text
-//! records of the test -> steps -> GivenSource -> the job -> KeptRows -> rows as JSON, compared with those expected
+//! records of the test -> steps -> GivenSources -> the job -> KeptRows -> rows as JSON, compared with those expected
 //! ```
-//! A step is a micro-batch and an epoch: the source hands the next one over when the one before is committed, and the clock
+//! A step is a micro-batch and an epoch: the sources hand the next one over when the one before is committed, and the clock
 //! stands still until all records of a step were taken in. So a test is the same every time.
 
 mod cells;
@@ -46,7 +46,7 @@ pub fn run(job: &JobPlan, test: &TestPlan) -> Result<Vec<String>, BuildError> {
     let mut bench = Bench::new(test);
     let mut built = build_between(job, &mut bench, NonZeroUsize::MIN, &Functions::default())?;
     // Silence is a matter of the wall's clock, which a test does not have.
-    if let Some(time) = &mut built.job.time {
+    for time in built.job.inputs.iter_mut().filter_map(|input| input.time.as_mut()) {
         time.idle = Duration::MAX;
     }
     let settings = Settings {
@@ -98,15 +98,19 @@ impl<'a> Bench<'a> {
     }
 
     /// Returns the test's records for a source.
-    fn records(&self, source: &SourcePlan) -> Result<&'a [TestRecordPlan]> {
-        if let Some((other, _)) = self.test.input.iter().find(|(name, _)| *name != source.name) {
-            return Err(Error::Invalid(format!(
-                "the test gives records of {other}, but the queries read {}",
-                source.name
-            )));
-        }
-        let given = self.test.input.first();
-        Ok(given.map_or(&[][..], |(_, records)| records))
+    fn records(&self, source: &SourcePlan) -> &'a [TestRecordPlan] {
+        let given = self.test.input.iter().find(|(name, _)| *name == source.name);
+        given.map_or(&[][..], |(_, records)| records)
+    }
+
+    /// Returns the number of steps: as many as the longest input has.
+    fn steps(&self) -> usize {
+        let rows = self.test.micro_batch_rows.map_or(usize::MAX, NonZeroUsize::get);
+        let inputs = self.test.input.iter();
+        inputs
+            .map(|(_, records)| records.len().div_ceil(rows))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Returns what is not as expected, now that the job has ended.
@@ -170,9 +174,11 @@ impl Ends for Bench<'_> {
             let text = "a test gives payloads, and Parquet files have none: try the query on a small file instead";
             return Err(Error::Invalid(text.to_owned()));
         }
-        let steps = steps::of(plan, self.records(plan)?, self.test.micro_batch_rows, columns)?;
+        let mut steps = steps::of(plan, self.records(plan), self.test.micro_batch_rows, columns)?;
+        // All sources take as many steps, so that all of one step come together.
+        steps.resize_with(self.steps(), Vec::new);
         let ends = self.test.watermark_micros.is_none();
-        self.clock.set_steps(&steps, ends);
+        self.clock.add_steps(&steps, ends);
         Ok(Box::new(GivenSource::new(columns, steps, ends, Arc::clone(&self.stop))))
     }
 

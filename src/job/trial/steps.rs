@@ -169,7 +169,7 @@ impl Source for GivenSource {
 /// input that ends, so that the end comes with its records.
 pub(super) struct StepClock {
     metrics: Arc<Metrics>,
-    /// The rows up to the end of each step.
+    /// The rows of all sources up to the end of each step.
     ends: Vec<u64>,
 }
 
@@ -179,7 +179,8 @@ impl StepClock {
         Self { metrics, ends: vec![] }
     }
 
-    pub(super) fn set_steps(&mut self, steps: &[Step], is_bounded: bool) {
+    /// Adds the steps of a source; all sources have as many.
+    pub(super) fn add_steps(&mut self, steps: &[Step], is_bounded: bool) {
         let rows = steps
             .iter()
             .map(|step| step.iter().map(|batch| batch.rows() as u64).sum());
@@ -188,10 +189,12 @@ impl StepClock {
             total += rows;
             total
         };
-        self.ends = rows.map(end).collect();
+        let mut ends: Vec<_> = rows.map(end).collect();
         if is_bounded {
-            self.ends.pop();
+            ends.pop();
         }
+        self.ends.resize(ends.len(), 0);
+        self.ends.iter_mut().zip(ends).for_each(|(all, end)| *all += end);
     }
 }
 

@@ -254,3 +254,71 @@ fn tests_may_stand_in_a_file_beside_the_job() {
     let expected = "job.test.toml:1:2: `run` stands in the job file; here are its tests only, as [[test]]";
     assert!(errors.starts_with(expected), "{errors}");
 }
+
+/// A second source, in another format and with another name of its time.
+const EVENTS: &str = r#"
+[source.events]
+kind = "file"
+paths = "events.jsonl"
+format = "json"
+columns = { at = "timestamp", kind = "string" }
+time = { column = "at", lateness = "0s" }
+
+[query]
+mode = "append"
+sql = """
+SELECT tumble(time, '1 minute') AS minute, level, count(*) AS hits
+FROM (SELECT time, level FROM logs UNION ALL SELECT at, kind FROM events)
+GROUP BY minute, level
+"""
+[sink]
+kind = "console"
+[[test]]
+name = "t"
+"#;
+
+#[test]
+fn a_test_gives_records_of_several_sources_and_the_slowest_holds_the_watermark() {
+    let events = r#"
+input.events = [
+    '{"at": "2026-01-01T00:00:05Z", "kind": "info"}',
+    '{"at": "2026-01-01T00:05:00Z", "kind": "warn"}',
+]
+"#;
+    let expect = r#"
+watermark = 2026-01-01T00:01:20Z
+expect.query = [
+    { minute = 2026-01-01T00:00:00Z, level = "info", hits = 3 },
+    { minute = 2026-01-01T00:00:00Z, level = "warn", hits = 1 },
+]
+"#;
+    check(&[LOGFMT, EVENTS, LINES, events, expect], "");
+}
+
+#[test]
+fn row_by_row_the_sources_of_a_test_take_turns() {
+    let events = r#"
+input.events = ['{"at": "2026-01-01T00:05:00Z", "kind": "warn"}']
+micro_batch_rows = 1
+late = 1
+expect.query = [
+    { minute = 2026-01-01T00:00:00Z, level = "info", hits = 1 },
+    { minute = 2026-01-01T00:00:00Z, level = "warn", hits = 1 },
+    { minute = 2026-01-01T00:01:00Z, level = "info", hits = 1 },
+    { minute = 2026-01-01T00:05:00Z, level = "warn", hits = 1 },
+]
+"#;
+    check(&[LOGFMT, EVENTS, LINES, events], "");
+}
+
+#[test]
+fn a_source_of_which_a_test_gives_nothing_has_no_records() {
+    let expect = r#"
+expect.query = [
+    { minute = 2026-01-01T00:00:00Z, level = "info", hits = 2 },
+    { minute = 2026-01-01T00:00:00Z, level = "warn", hits = 1 },
+    { minute = 2026-01-01T00:01:00Z, level = "info", hits = 1 },
+]
+"#;
+    check(&[LOGFMT, EVENTS, LINES, expect], "");
+}

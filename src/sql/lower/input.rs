@@ -1,4 +1,4 @@
-//! What a plan reads: one source, and the columns of it that it uses.
+//! What a plan reads: the sources, and the columns of each that it uses.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,26 +14,31 @@ use super::super::error::{Result, SqlError};
 use super::super::function::OF_THE_MOMENT;
 use super::{Lowering, Slot};
 
-/// Returns the source that the plan reads, and the columns of it that are used, in the source's order, then
+/// Returns the sources that the plan reads, and the columns of each that are used, in the source's order, then
 /// that of the record.
-pub(super) fn of<'a>(plan: &LogicalPlan, tables: &'a [Table]) -> Result<(&'a Table, SchemaRef)> {
+pub(super) fn of<'a>(plan: &LogicalPlan, tables: &'a [Table]) -> Result<Vec<(&'a Table, SchemaRef)>> {
     let scans = scans(plan)?;
-    let names: BTreeSet<_> = scans.iter().map(|scan| scan.table_name.table()).collect();
-    let mut names = names.into_iter();
-    let (Some(name), None) = (names.next(), names.next()) else {
-        return Err(SqlError::new(
-            "a query reads one source: give the source several topics or files",
-        ));
-    };
-    let table = tables
-        .iter()
-        .find(|table| table.name == name)
-        .expect("the planner found it");
-    let used: BTreeSet<_> = scans.iter().flat_map(|scan| columns(scan)).collect();
+    let is_read = |table: &&Table| scans.iter().any(|scan| scan.table_name.table() == table.name);
+    let read: Vec<_> = tables.iter().filter(is_read).collect();
+    if read.is_empty() {
+        return Err(SqlError::new("a query reads a source: write FROM and its name"));
+    }
+    let with_columns = |table: &'a Table| Ok((table, input(table, &scans)?));
+    read.into_iter().map(with_columns).collect()
+}
+
+/// Returns whether a plan reads a source.
+pub(super) fn reads(plan: &LogicalPlan, table: &Table) -> Result<bool> {
+    Ok(scans(plan)?.iter().any(|scan| scan.table_name.table() == table.name))
+}
+
+fn input(table: &Table, scans: &[&TableScan]) -> Result<SchemaRef> {
+    let own = scans.iter().filter(|scan| scan.table_name.table() == table.name);
+    let used: BTreeSet<_> = own.flat_map(|scan| columns(scan)).collect();
     let input = table.schema.project(&used.into_iter().collect::<Vec<_>>());
     let input = input.map_err(|error| SqlError::new(format!("cannot choose columns: {error}")))?;
     let fields = input.fields().iter().chain(&table.record).cloned();
-    Ok((table, Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
 /// Refuses functions whose value is the moment of planning where the input never ends.

@@ -6,6 +6,9 @@
 //! Projection, Filter, Sort, Limit above it          -> finish         what the aggregate puts out
 //! Sort, Limit without an aggregate, and above       -> whole          the whole result
 //! ```
+//! A plan is lowered once for each source that it reads: of a union those branches that read the source. So every source has
+//! operators of its own, and what they end in is the same for all.
+//!
 //! A projection that only chooses and renames columns makes no operator: names are given where columns are made.
 
 mod distinct;
@@ -34,14 +37,16 @@ use super::Table;
 use super::error::{Result, SqlError};
 use super::expression::{as_sql, kept_type, planned};
 use super::function;
-use super::planned::{Planned, Window};
+use super::planned::{Planned, PlannedInput, Window};
 use super::syntax::Marks;
 
 use self::rows::Hopped;
 
-/// A plan on its way to operators.
-pub(super) struct Lowering<'a> {
+/// A plan on its way to operators, as it is for one source.
+struct Lowering<'a> {
     table: &'a Table,
+    /// Whether the plan reads others too.
+    is_one_of_several: bool,
     mode: OutputMode,
     marks: Marks,
     input: SchemaRef,
@@ -89,12 +94,47 @@ impl Slot {
     }
 }
 
+/// Lowers a plan over `tables`.
+pub(super) fn lower(
+    plan: &LogicalPlan,
+    tables: &[Table],
+    mode: OutputMode,
+    marks: Marks,
+    explain_only: bool,
+) -> Result<Planned> {
+    let read = input::of(plan, tables)?;
+    let is_one_of_several = read.len() > 1;
+    let lowered = read.into_iter().map(|(table, input)| {
+        let mut lowering = Lowering::new(table, input, mode, marks)?;
+        lowering.is_one_of_several = is_one_of_several;
+        lowering.lower_all(plan)?;
+        Ok(lowering)
+    });
+    let mut lowered = lowered.collect::<Result<Vec<_>>>()?.into_iter();
+    let mut first = lowered.next().expect("a plan reads a source");
+    let mut inputs = vec![first.take_input()];
+    for mut other in lowered {
+        first.check_same(&other)?;
+        inputs.push(other.take_input());
+    }
+    Ok(Planned {
+        inputs,
+        aggregate: first.aggregate,
+        window: first.window,
+        finish: first.finish,
+        whole: first.whole,
+        is_ordered: is_ordered(plan),
+        schema: first.schema,
+        explain_only,
+    })
+}
+
 impl<'a> Lowering<'a> {
-    /// Returns the beginning: what the plan reads, with bytes made text.
-    pub(super) fn of(plan: &LogicalPlan, tables: &'a [Table], mode: OutputMode, marks: Marks) -> Result<Self> {
-        let (table, input) = input::of(plan, tables)?;
+    /// Returns the beginning: what the plan reads of a source, with bytes made text.
+    fn new(table: &'a Table, input: SchemaRef, mode: OutputMode, marks: Marks) -> Result<Self> {
         let mut lowering = Self {
             table,
+            is_one_of_several: false,
             mode,
             marks,
             schema: input.clone(),
@@ -111,8 +151,7 @@ impl<'a> Lowering<'a> {
         Ok(lowering)
     }
 
-    /// Lowers the plan.
-    pub(super) fn finish(mut self, plan: &LogicalPlan, explain_only: bool) -> Result<Planned> {
+    fn lower_all(&mut self, plan: &LogicalPlan) -> Result<()> {
         let names: Vec<_> = plan
             .schema()
             .fields()
@@ -123,19 +162,32 @@ impl<'a> Lowering<'a> {
         let wanted: Vec<_> = names.iter().cloned().map(Some).collect();
         let slots = self.lower(plan, &wanted)?;
         self.give_names(&slots, &names)?;
-        self.check_mode()?;
-        Ok(Planned {
+        self.check_mode()
+    }
+
+    fn take_input(&mut self) -> PlannedInput {
+        PlannedInput {
             table: self.table.name.clone(),
-            input: self.input,
-            operators: self.operators,
-            aggregate: self.aggregate,
-            window: self.window,
-            finish: self.finish,
-            whole: self.whole,
-            is_ordered: is_ordered(plan),
-            schema: self.schema,
-            explain_only,
-        })
+            schema: self.input.clone(),
+            operators: std::mem::take(&mut self.operators),
+        }
+    }
+
+    /// Rows of all sources go into one aggregate.
+    fn check_same(&self, other: &Self) -> Result<()> {
+        let described = |lowering: &Self| lowering.aggregate.as_ref().map(|aggregate| aggregate.describe());
+        if described(self) == described(other) {
+            return Ok(());
+        }
+        let [closing, open] = match self.closes {
+            true => [self, other],
+            false => [other, self],
+        };
+        let (closing, open) = (&closing.table.name, &open.table.name);
+        Err(self.marks.at_group_by(format!(
+            "the window is one of the event time of {closing}, but not of {open}: a column of a UNION ALL is the event time if it \
+             is that of every source"
+        )))
     }
 
     /// The last projection, unless the columns have these names in this order already.
@@ -161,16 +213,24 @@ impl<'a> Lowering<'a> {
         };
         if self.mode == OutputMode::Append && !self.closes {
             let instead = "or use mode update or complete";
+            let source = match self.is_one_of_several {
+                true => format!("the source {}", self.table.name),
+                false => "the source".to_owned(),
+            };
             let message = match (self.is_windowed, &self.table.event_time) {
                 (false, _) => format!(
                     "a group must be final to be appended: group by a window of the event time, as tumble(time, '1 minute'), {instead}"
                 ),
-                (true, None) => format!(
-                    "windows close by the event time, and the source has none: give it an event time, {instead}"
-                ),
+                (true, None) => {
+                    format!("windows close by the event time, and {source} has none: give it an event time, {instead}")
+                }
                 (true, Some(time)) => {
+                    let of = match self.is_one_of_several {
+                        true => format!(" in {}", self.table.name),
+                        false => String::new(),
+                    };
                     format!(
-                        "windows close by the event time, which is `{time}`: make the window of that column, {instead}"
+                        "windows close by the event time, which is `{time}`{of}: make the window of that column, {instead}"
                     )
                 }
             };
@@ -281,9 +341,13 @@ impl<'a> Lowering<'a> {
             .iter()
             .map(|field| kept_type(field.data_type()))
             .collect();
-        let mut branches = vec![];
+        let mut branches: Vec<Vec<Arc<dyn Operator>>> = vec![];
+        let mut schema = self.schema.clone();
         let mut made: Vec<Slot> = names.iter().map(|name| Slot::new(name, None)).collect();
-        for (number, input) in union.inputs.iter().enumerate() {
+        for input in &union.inputs {
+            if !input::reads(input, self.table)? {
+                continue;
+            }
             let mut branch = self.branch();
             let wanted: Vec<_> = names.iter().cloned().map(Some).collect();
             let slots = branch.lower(input, &wanted)?;
@@ -293,21 +357,28 @@ impl<'a> Lowering<'a> {
             }
             // What is one column of the source in every branch still is it: the event time, say.
             for (made, slot) in made.iter_mut().zip(&slots) {
-                match number {
+                match branches.len() {
                     0 => made.source.clone_from(&slot.source),
                     _ => made.source = made.source.take().filter(|source| slot.source.as_ref() == Some(source)),
                 }
             }
-            let columns = slots
-                .iter()
-                .zip(&names)
-                .map(|(slot, name)| (name.clone(), column(slot.name.clone())));
-            branch.project(columns.collect())?;
+            branch.give_names(&slots, &names)?;
+            if branch.operators.is_empty() {
+                let columns = names.iter().map(|name| (name.clone(), column(name.clone())));
+                branch.project(columns.collect())?;
+            }
             let found = branch.schema.fields().iter().map(|field| field.data_type());
             debug_assert!(found.take(types.len()).eq(&types));
+            schema = branch.schema;
             branches.push(branch.operators);
         }
-        self.push(Union::new(branches)?);
+        match <[_; 1]>::try_from(branches) {
+            Ok([branch]) => {
+                self.operators.extend(branch);
+                self.schema = schema;
+            }
+            Err(branches) => self.push(Union::new(branches)?),
+        }
         Ok(made)
     }
 
@@ -315,6 +386,7 @@ impl<'a> Lowering<'a> {
     fn branch(&self) -> Self {
         Self {
             table: self.table,
+            is_one_of_several: self.is_one_of_several,
             mode: self.mode,
             marks: self.marks,
             input: self.input.clone(),

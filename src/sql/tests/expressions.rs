@@ -26,7 +26,7 @@ fn columns_are_chosen_and_rows_filtered() {
 #[test]
 fn only_the_columns_that_are_used_are_read() {
     let planned = bounded("SELECT path AS p FROM logs WHERE status >= 400 AND path LIKE '/api/%'").expect("a query");
-    assert_eq!(planned.columns_used(), ["path", "status"]);
+    assert_eq!(planned.inputs[0].columns_used(), ["path", "status"]);
     check_plan(
         &planned,
         &[
@@ -73,9 +73,9 @@ fn offset_is_a_column_unless_a_number_follows() {
 #[test]
 fn all_columns_make_no_projection() {
     let planned = bounded("SELECT * FROM logs").expect("a query");
-    assert_eq!(planned.columns_used().len(), 6);
+    assert_eq!(planned.inputs[0].columns_used().len(), 6);
     assert!(
-        planned
+        planned.inputs[0]
             .operators
             .iter()
             .all(|operator| operator.describe() == "text value")

@@ -120,7 +120,11 @@ fn tokens_take_modes_and_keep_other_columns() {
                WHERE word <> 'c' GROUP BY status, word";
     check(sql, &["200|a|2", "200|b|1", "404|b|1", "-|x|1", "404|a|1"]);
     let planned = bounded(sql).expect("a query");
-    let described: Vec<_> = planned.operators.iter().map(|operator| operator.describe()).collect();
+    let described: Vec<_> = planned.inputs[0]
+        .operators
+        .iter()
+        .map(|operator| operator.describe())
+        .collect();
     assert!(
         described.contains(&format!("tokenize value {} lower keep status", SplitMode::Word)),
         "{described:?}"

@@ -53,7 +53,8 @@ fn late(sql: &str) -> Result<(Vec<i64>, u64)> {
     let metrics = Metrics::default();
     let keep = KeepRecords::new(&schema());
     let mut batch = keep.apply(records(), &metrics)?;
-    for operator in planned.narrow(&keep.schema())?.iter().chain(&planned.operators) {
+    let read = &planned.inputs[0];
+    for operator in read.narrow(&keep.schema())?.iter().chain(&read.operators) {
         batch = operator.apply(batch, &metrics)?;
     }
     let context = AbsorbContext {

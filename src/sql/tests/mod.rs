@@ -4,6 +4,7 @@ mod expressions;
 mod groups;
 mod late;
 mod refusals;
+mod sources;
 mod streams;
 mod views;
 
@@ -91,9 +92,11 @@ fn run(sql: &str) -> RecordBatch {
             .fold(batch, |batch, operator| operator.apply(batch, &metrics).expect(sql))
     };
     let inputs = rows().into_iter().map(|records| {
-        let narrow = planned.narrow(&records.schema()).expect("the source has the columns");
+        let narrow = planned.inputs[0]
+            .narrow(&records.schema())
+            .expect("the source has the columns");
         let batch = apply(narrow.as_slice(), Batch::new(records, None));
-        apply(&planned.operators, batch)
+        apply(&planned.inputs[0].operators, batch)
     });
     let inputs: Vec<_> = inputs.collect();
     let outputs = match planned.aggregate {

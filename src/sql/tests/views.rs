@@ -31,7 +31,7 @@ fn a_view_is_read_as_if_it_stood_there() {
         OutputMode::Complete,
     );
     let (read, written) = (read.expect("a plan"), written.expect("a plan"));
-    assert_eq!(read.table, "logs");
+    assert_eq!(read.inputs[0].table, "logs");
     assert_eq!(read.explain(), written.explain());
 }
 
@@ -39,7 +39,10 @@ fn a_view_is_read_as_if_it_stood_there() {
 fn names_that_a_query_gives_itself_hide_views() {
     let views = [("failed", "SELECT nothing FROM nowhere")];
     let sql = "WITH failed AS (SELECT path FROM logs) SELECT path FROM failed";
-    assert_eq!(planned(sql, &views, OutputMode::Append).expect("a plan").table, "logs");
+    assert_eq!(
+        planned(sql, &views, OutputMode::Append).expect("a plan").inputs[0].table,
+        "logs"
+    );
 }
 
 #[test]

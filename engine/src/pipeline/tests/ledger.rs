@@ -80,7 +80,11 @@ impl Sink for Ledger {
         Guarantee::ExactlyOnce
     }
 
-    fn publishes_positions(&self) -> bool {
+    fn decides(&self) -> bool {
+        self.decides
+    }
+
+    fn publishes(&self, _: &str) -> bool {
         self.decides
     }
 

@@ -1,5 +1,6 @@
 //! The driver over a source and a sink in memory, broken off at every step and started again.
 
+mod inputs;
 pub(super) mod ledger;
 mod queries;
 mod windows;
@@ -32,6 +33,7 @@ const ROWS: i64 = 1000;
 
 /// Rows `word-K line-N` of three partitions, in batches of `batch_rows`.
 struct MemorySource {
+    stream: &'static str,
     batch_rows: i64,
     reader: Option<JoinHandle<()>>,
     acknowledged: Arc<Mutex<Positions>>,
@@ -69,7 +71,7 @@ fn line(partition: i32, offset: i64) -> String {
 
 impl Source for MemorySource {
     fn describe(&self) -> String {
-        "memory".to_owned()
+        self.stream.to_owned()
     }
 
     fn schema(&self) -> SchemaRef {
@@ -79,7 +81,7 @@ impl Source for MemorySource {
     fn open(&mut self, resume: Option<&SourceState>) -> Result<SourceState> {
         let all = |offset: i64| {
             let mut positions = Positions::default();
-            (0..PARTITIONS).for_each(|index| positions.advance(&Partition::new("memory", index), offset));
+            (0..PARTITIONS).for_each(|index| positions.advance(&Partition::new(self.stream, index), offset));
             positions
         };
         Ok(resume.cloned().unwrap_or_else(|| SourceState {
@@ -202,6 +204,7 @@ struct Run {
 fn start(root: &Path, world: &Arc<Mutex<World>>, words: bool, run: Run) -> Result<Outcome> {
     let acknowledged = Arc::default();
     let source = MemorySource {
+        stream: "memory",
         batch_rows: run.batch_rows,
         reader: None,
         acknowledged: Arc::clone(&acknowledged),
@@ -221,11 +224,11 @@ fn start(root: &Path, world: &Arc<Mutex<World>>, words: bool, run: Run) -> Resul
     };
     let aggregate = HashAggregate::new(&["word"], &[count], &tokenize.schema()).expect("a word column");
     let query = Query {
-        operators: if words {
+        branches: Branch::only(if words {
             vec![Arc::new(text), Arc::new(tokenize)]
         } else {
             vec![Arc::new(text)]
-        },
+        }),
         aggregate: words.then(|| Box::new(aggregate) as Box<dyn StatefulOperator>),
         ..Query::new(Box::new(sink))
     };
@@ -235,7 +238,6 @@ fn start(root: &Path, world: &Arc<Mutex<World>>, words: bool, run: Run) -> Resul
         trigger: Some(Duration::from_micros(200)),
         checkpoint_interval: Some(Duration::ZERO),
         queue_bytes: 1 << 16,
-        max_error_ratio: None,
     };
     let store = LocalStore::open(root, job.parts()).expect("a scratch folder");
     let surroundings = Surroundings {

@@ -83,6 +83,7 @@ impl Run {
             Box::new(sink)
         };
         let source = MemorySource {
+            stream: "memory",
             batch_rows: self.batch_rows,
             reader: None,
             acknowledged: Arc::default(),
@@ -93,7 +94,7 @@ impl Run {
         let (tokenize, count) = count;
         let words = Query {
             name: "words".to_owned(),
-            operators: vec![Arc::new(tokenize)],
+            branches: Branch::only(vec![Arc::new(tokenize)]),
             finish: vec![Arc::new(more_than_one(&count.schema()))],
             aggregate: Some(Box::new(count)),
             ..Query::new(sink(0))
@@ -102,10 +103,13 @@ impl Run {
             name: "lines".to_owned(),
             ..Query::new(sink(1))
         };
-        Job {
-            source: Box::new(source),
+        let input = Input {
             operators: vec![Arc::new(text), Arc::new(aside)],
-            time: None,
+            max_error_ratio: self.error_ratio_max,
+            ..Input::new(Box::new(source))
+        };
+        Job {
+            inputs: vec![input],
             queries: vec![words, lines],
             dead_letters: self.has_dead_letters.then(|| sink(2)),
         }
@@ -118,7 +122,6 @@ impl Run {
             trigger: Some(Duration::from_micros(200)),
             checkpoint_interval: Some(Duration::ZERO),
             queue_bytes: 1 << 16,
-            max_error_ratio: self.error_ratio_max,
             ..Settings::bounded(NonZeroUsize::new(self.threads).expect("a thread"))
         };
         let surroundings = Surroundings {

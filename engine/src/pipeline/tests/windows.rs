@@ -253,7 +253,7 @@ impl Run {
         let number = vec![("number".to_owned(), column("number"))];
         let late = Project::new(number, &tumble.schema()).expect("a column that exists");
         let query = Query {
-            operators: vec![Arc::new(tumble)],
+            branches: Branch::only(vec![Arc::new(tumble)]),
             aggregate: Some(Box::new(aggregate.with_window("window", SIZE).expect("a timestamp"))),
             mode: self.mode,
             late: Some(Arc::new(late)),
@@ -270,10 +270,14 @@ impl Run {
             lateness: Duration::from_micros(LATENESS.unsigned_abs()),
             idle: Duration::from_secs(5),
         };
-        Job {
+        let input = Input {
             time: Some(time),
+            ..Input::new(Box::new(source))
+        };
+        Job {
+            inputs: vec![input],
             dead_letters: Some(Box::new(letters)),
-            ..Job::new(Box::new(source), query)
+            queries: vec![query],
         }
     }
 
@@ -538,7 +542,7 @@ fn append_is_refused_where_no_group_becomes_final() {
     let run = Run::new(&[], OutputMode::Append);
     let mut job = run.job(Ledger::default(), Ledger::default());
     job.check().expect("windows and an event time");
-    job.time = None;
+    job.inputs[0].time = None;
     let error = job.check().expect_err("no event time").to_string();
     assert!(
         error.contains("mode append is not possible: windows close by the event time"),
@@ -561,7 +565,7 @@ fn append_is_refused_where_no_group_becomes_final() {
     );
 
     let mut job = run.job(Ledger::default(), Ledger::default());
-    job.time.as_mut().expect("it has one").column = "key".to_owned();
+    job.inputs[0].time.as_mut().expect("it has one").column = "key".to_owned();
     let error = job.check().expect_err("no time").to_string();
     assert!(error.contains("`key` is Utf8, expected a timestamp"), "{error}");
 }
