@@ -75,6 +75,30 @@ fn kept_top_paths() -> Case<'static> {
     }
 }
 
+#[test]
+fn top_paths_of_an_archive_in_parquet_are_those_of_duckdb() {
+    check(&archived_top_paths());
+    check_killed(&archived_top_paths());
+}
+
+/// Returns the job over Parquet files of what it reads from a topic: the columns are there, and no format is needed.
+fn archived_top_paths() -> Case<'static> {
+    const TOPIC: &str = r#"kind = "kafka"
+brokers = "localhost:9092"
+topic = "nginx"
+from = "1h"                            # an hour ago
+format = ["combined", "common"]        # tried in this order, row by row
+"#;
+    Case {
+        edits: &[(
+            TOPIC,
+            "kind = \"file\"\npaths = \"logs/*.parquet\"\nformat = \"parquet\"\n",
+        )],
+        reads: Reads::Parquet(with_garbage(logs::access(600, 5))),
+        ..kept_top_paths()
+    }
+}
+
 /// Returns the lines with those in between that are no requests, one of every hundred.
 fn with_garbage(mut lines: Vec<String>) -> Vec<String> {
     for (number, line) in lines.iter_mut().enumerate().skip(7).step_by(100) {

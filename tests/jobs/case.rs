@@ -100,6 +100,8 @@ pub(super) enum Reads {
     Pattern(Vec<Vec<String>>),
     /// The file `logs/0.log` of these lines.
     File(Vec<String>),
+    /// Parquet files below `logs` with the columns that these lines of an access log have: a file for each of two partitions.
+    Parquet(Vec<String>),
 }
 
 /// One output of a job.
@@ -249,6 +251,11 @@ impl<'a> Prepared<'a> {
                 }
             }
             Reads::File(lines) => prepared.note(0, 0, lines.iter().map(String::as_str)),
+            Reads::Parquet(lines) => {
+                for partition in 0..PARTITIONS {
+                    prepared.note(0, partition, lines_in(lines, partition).into_iter());
+                }
+            }
         }
         prepared
     }
@@ -311,9 +318,11 @@ impl<'a> Prepared<'a> {
         let scratch = Scratch::new(self.case.job);
         write(&scratch.join("input.jsonl"), &self.lines);
         write(&scratch.join("job.toml"), &self.job_file());
-        if let Reads::File(lines) = &self.case.reads {
-            fs::create_dir(scratch.join("logs")).expect("the scratch folder can be written");
-            write(&scratch.join("logs/0.log"), &(lines.join("\n") + "\n"));
+        fs::create_dir(scratch.join("logs")).expect("the scratch folder can be written");
+        match &self.case.reads {
+            Reads::File(lines) => write(&scratch.join("logs/0.log"), &(lines.join("\n") + "\n")),
+            Reads::Parquet(lines) => archive(&scratch, lines),
+            Reads::Topics(_) | Reads::Pattern(_) => {}
         }
         let topic = |answer: &Answer<'_>| match answer.output {
             Output::Topic(_) => Some(Broker::shared().new_topic("answers", 2)),
@@ -446,6 +455,28 @@ impl Attempt<'_> {
             json!({ "row": cells, "place": place })
         };
         lines.iter().enumerate().map(row).collect()
+    }
+}
+
+/// Writes the Parquet files of a case: each partition's lines, decoded.
+#[track_caller]
+fn archive(scratch: &Scratch, lines: &[String]) {
+    for partition in 0..PARTITIONS {
+        let (text, out) = (format!("{partition}.log"), format!("logs/{partition}.parquet"));
+        write(&scratch.join(&text), &(lines_in(lines, partition).join("\n") + "\n"));
+        let sql = format!("SELECT * FROM '{text}'");
+        let arguments = [
+            "query",
+            "-f",
+            "combined,common",
+            "--output-format",
+            "parquet",
+            "--out",
+            &out,
+            &sql,
+        ];
+        let run = Run::millstream(scratch, "archive").args(arguments);
+        run.finish(PATIENCE).expect_code(0);
     }
 }
 
