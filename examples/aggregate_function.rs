@@ -82,6 +82,11 @@ impl Accumulator for LongestTexts {
         Arc::new(texts.collect::<StringArray>())
     }
 
+    fn memory(&self) -> usize {
+        let owned = self.0.iter().flatten().map(String::capacity);
+        self.0.capacity() * size_of::<Option<String>>() + owned.sum::<usize>()
+    }
+
     fn clear(&mut self) {
         self.0.clear();
     }

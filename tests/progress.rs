@@ -58,6 +58,10 @@ fn progress_as_json_has_sparks_names_and_goes_on_over_restarts() {
         assert_eq!(line.pointer(path), Some(&expected), "{path} of {line}");
     }
     assert!(line["durationMs"]["triggerExecution"].as_u64() > Some(0), "{line}");
+    assert!(
+        line["stateOperators"][0]["memoryUsedBytes"].as_u64() > Some(0),
+        "{line}"
+    );
     broker.produce(&topic, 0, ["n=10", "n=x"].map(NewRecord::of));
     let second = lines_until(&scratch, 2);
     let (before, after) = (first.last().expect("a line"), second.last().expect("a line"));

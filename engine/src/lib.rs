@@ -8,6 +8,7 @@ pub mod error;
 pub mod fault;
 pub mod group;
 pub mod kernel;
+pub mod memory;
 pub mod metrics;
 pub mod operator;
 pub mod pipeline;

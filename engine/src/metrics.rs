@@ -32,6 +32,8 @@ pub struct Metrics {
     pub commit_micros: Counter,
     /// Groups in the state of the aggregates.
     pub groups: Counter,
+    /// Bytes of memory that the state of the aggregates holds, the workers' share included, as of about a second ago.
+    pub state_bytes: Counter,
     watermark: Watermark,
     inputs: OnceLock<Vec<InputMetrics>>,
     positions: Mutex<Positions>,

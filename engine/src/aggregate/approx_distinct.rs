@@ -16,6 +16,7 @@ use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
 use crate::group::keys::canonical;
 use crate::kernel::hash::{Seed, hash_bytes};
+use crate::memory;
 
 /// Digits of pi: a number without a purpose of its own.
 const SEED: Seed = Seed(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
@@ -101,6 +102,11 @@ impl Accumulator for ApproxDistinct {
     fn evaluate(&self, groups: &[u32]) -> ArrayRef {
         let estimates = places(groups).map(|group| self.sketches[group].estimate());
         Arc::new(estimates.collect::<Int64Array>())
+    }
+
+    fn memory(&self) -> usize {
+        let owned = self.sketches.iter().map(Sketch::memory);
+        memory::of(&self.sketches) + memory::of(&self.hashes) + owned.sum::<usize>()
     }
 
     fn clear(&mut self) {

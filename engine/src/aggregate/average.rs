@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64T
 use super::sum::widen;
 use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Sums of `i64` values: 10^38 holds 10^19 of them.
 const INTEGER_SUM: DataType = DataType::Decimal128(38, 0);
@@ -168,6 +169,10 @@ impl<T: Summed> Accumulator for Average<T> {
     fn evaluate(&self, groups: &[u32]) -> ArrayRef {
         let mean = |place: usize| (self.counts[place] > 0).then(|| T::divide(self.sums[place], self.counts[place]));
         Arc::new(places(groups).map(mean).collect::<Float64Array>())
+    }
+
+    fn memory(&self) -> usize {
+        memory::of(&self.sums) + memory::of(&self.counts)
     }
 
     fn clear(&mut self) {

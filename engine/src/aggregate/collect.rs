@@ -14,6 +14,7 @@ use super::tally::{Tally, flatten, list_array};
 use super::values::{Values, check_held};
 use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Bytes that an element of a list takes beside its value: its offset.
 const ELEMENT_BYTES: usize = 4;
@@ -180,6 +181,10 @@ impl Accumulator for Collect {
             Form::Text(separator) => Arc::new(self.texts(groups, separator)),
             Form::List => self.lists(groups),
         }
+    }
+
+    fn memory(&self) -> usize {
+        self.values.memory() + self.tally.memory() + memory::of(&self.bytes) + memory::of(&self.ids)
     }
 
     fn clear(&mut self) {

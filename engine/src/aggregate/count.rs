@@ -7,6 +7,7 @@ use arrow::datatypes::Int64Type;
 
 use super::{Accumulator, each_valid, places};
 use crate::error::Result;
+use crate::memory;
 
 /// Counts rows, or those whose argument is not null. An `i64` can't overflow by counting.
 #[derive(Debug, Default)]
@@ -44,6 +45,10 @@ impl Accumulator for Count {
 
     fn evaluate(&self, groups: &[u32]) -> ArrayRef {
         Arc::new(places(groups).map(|place| self.counts[place]).collect::<Int64Array>())
+    }
+
+    fn memory(&self) -> usize {
+        memory::of(&self.counts)
     }
 
     fn clear(&mut self) {

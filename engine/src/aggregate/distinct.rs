@@ -11,6 +11,7 @@ use super::tally::{list_array, spread};
 use super::values::{Values, check_held};
 use super::{Accumulator, each_valid, places};
 use crate::error::Result;
+use crate::memory;
 
 /// Counts different values.
 #[derive(Debug)]
@@ -82,6 +83,10 @@ impl Accumulator for CountDistinct {
 
     fn evaluate(&self, groups: &[u32]) -> ArrayRef {
         Arc::new(places(groups).map(|group| self.counts[group]).collect::<Int64Array>())
+    }
+
+    fn memory(&self) -> usize {
+        self.values.memory() + self.pairs.memory() + memory::of(&self.counts) + memory::of(&self.ids)
     }
 
     fn clear(&mut self) {

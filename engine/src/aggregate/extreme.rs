@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, TimeUnit, *};
 use super::row_extreme::RowExtreme;
 use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Which end of the order is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,12 @@ trait Ordered: Debug + Send + Sync {
     fn each(array: &ArrayRef, take: impl FnMut(usize, Self::Seen<'_>));
     fn compare(seen: Self::Seen<'_>, kept: &Self::Value) -> Ordering;
     fn keep(seen: Self::Seen<'_>) -> Self::Value;
+
+    /// Returns the bytes that a value owns.
+    fn owned(_: &Self::Value) -> usize {
+        0
+    }
+
     fn array<'a>(values: impl Iterator<Item = Option<&'a Self::Value>>, data_type: &DataType) -> ArrayRef
     where
         Self::Value: 'a;
@@ -134,6 +141,11 @@ impl<T: Ordered> Accumulator for Extreme<T> {
 
     fn evaluate(&self, groups: &[u32]) -> ArrayRef {
         T::array(places(groups).map(|place| self.kept[place].as_ref()), &self.data_type)
+    }
+
+    fn memory(&self) -> usize {
+        let owned = self.kept.iter().flatten().map(T::owned);
+        memory::of(&self.kept) + owned.sum::<usize>()
     }
 
     fn clear(&mut self) {
@@ -212,6 +224,10 @@ impl Ordered for Utf8 {
         seen.into()
     }
 
+    fn owned(kept: &Box<str>) -> usize {
+        kept.len()
+    }
+
     fn array<'a>(values: impl Iterator<Item = Option<&'a Box<str>>>, _: &DataType) -> ArrayRef {
         Arc::new(values.collect::<StringArray>())
     }
@@ -235,6 +251,10 @@ impl Ordered for Bytes {
 
     fn keep(seen: &[u8]) -> Box<[u8]> {
         seen.into()
+    }
+
+    fn owned(kept: &Box<[u8]>) -> usize {
+        kept.len()
     }
 
     fn array<'a>(values: impl Iterator<Item = Option<&'a Box<[u8]>>>, _: &DataType) -> ArrayRef {

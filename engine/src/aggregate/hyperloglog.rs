@@ -10,6 +10,7 @@
 //! equal sets have equal sketches.
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// High bits of the hash that choose a register; the standard error is 1.04 / sqrt(2^14) = 0.81 %.
 const PRECISION: u32 = 14;
@@ -83,6 +84,14 @@ impl Sketch {
         match self {
             Self::Sparse(numbers) => bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes())),
             Self::Dense(registers) => bytes.extend_from_slice(registers),
+        }
+    }
+
+    /// Returns the bytes that the sketch owns.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Self::Sparse(numbers) => memory::of(numbers),
+            Self::Dense(registers) => registers.len(),
         }
     }
 

@@ -72,6 +72,9 @@ pub trait Accumulator: Send + Sync + fmt::Debug {
     /// Returns the result of the groups, one row each.
     fn evaluate(&self, groups: &[u32]) -> ArrayRef;
 
+    /// Returns the bytes of memory that the state holds, used or not. Asked for about once a second.
+    fn memory(&self) -> usize;
+
     /// Forgets all groups.
     fn clear(&mut self);
 

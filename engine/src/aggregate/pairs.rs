@@ -12,6 +12,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::kernel::hash::{Seed, hash_number};
+use crate::memory;
 
 /// Pairs after which a worker's set is merged: they take about 10 MiB.
 const PARTIAL_PAIRS_MAX: usize = 1 << 18;
@@ -50,6 +51,11 @@ impl Pairs {
             free: NONE,
             heads: Vec::new(),
         }
+    }
+
+    /// Returns the bytes of memory that the pairs hold, used or not.
+    pub(super) fn memory(&self) -> usize {
+        self.slots.allocation_size() + memory::of(&self.links) + memory::of(&self.heads)
     }
 
     /// Returns the number of pairs.

@@ -19,6 +19,7 @@ use super::sum::widen;
 use super::tally::{Tally, flatten};
 use super::{Accumulator, each_valid, places};
 use crate::error::Result;
+use crate::memory;
 
 /// The relative error.
 const ERROR: f64 = 0.01;
@@ -113,6 +114,10 @@ impl Accumulator for ApproxQuantile {
                 .map(|group| self.quantile(group))
                 .collect::<Float64Array>(),
         )
+    }
+
+    fn memory(&self) -> usize {
+        self.tally.memory() + memory::of(&self.totals)
     }
 
     fn clear(&mut self) {

@@ -16,6 +16,7 @@ use super::extreme::Side;
 use super::values::check_held;
 use super::{Accumulator, places};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Keeps one row a group.
 #[derive(Debug)]
@@ -111,6 +112,10 @@ impl Accumulator for RowExtreme {
 
     fn evaluate(&self, groups: &[u32]) -> ArrayRef {
         self.state(groups).swap_remove(0)
+    }
+
+    fn memory(&self) -> usize {
+        memory::of(&self.kept) + self.kept.iter().map(memory::of).sum::<usize>()
     }
 
     fn clear(&mut self) {

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::{Accumulator, each_valid, places};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Sums integers in `i64`; leaving its range is an error.
 pub(super) type SumInteger = Sum<Int64Type>;
@@ -92,6 +93,10 @@ impl<T: Summable> Accumulator for Sum<T> {
                 .map(|place| self.sums[place])
                 .collect::<PrimitiveArray<T>>(),
         )
+    }
+
+    fn memory(&self) -> usize {
+        memory::of(&self.sums)
     }
 
     fn clear(&mut self) {

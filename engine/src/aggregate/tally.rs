@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::pairs::Pairs;
 use super::places;
+use crate::memory;
 
 /// Counts of items by group.
 #[derive(Debug)]
@@ -30,6 +31,11 @@ impl Tally {
             pairs: Pairs::new(),
             counts: Vec::new(),
         }
+    }
+
+    /// Returns the bytes of memory that the counts hold, used or not.
+    pub(super) fn memory(&self) -> usize {
+        self.pairs.memory() + memory::of(&self.counts)
     }
 
     /// Returns the number of pairs of a group and an item.

@@ -300,3 +300,56 @@ fn first_and_last_go_by_time_then_by_value_and_leave_rows_with_nulls_out() {
         assert_eq!(kept.evaluate(&[0]).as_string::<i32>().value(0), expected);
     }
 }
+
+#[test]
+fn the_memory_of_a_state_is_at_least_what_is_in_it() {
+    const GROUPS: u32 = 1000;
+    let texts: ArrayRef = Arc::new(
+        (0..GROUPS)
+            .map(|group| Some(format!("{group:040}")))
+            .collect::<StringArray>(),
+    );
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..i64::from(GROUPS)));
+    let collected = COLLECTED_BYTES;
+    let of_texts = [
+        AggregateKind::CountDistinct,
+        AggregateKind::ApproxDistinct,
+        AggregateKind::Min,
+        AggregateKind::Max,
+        AggregateKind::TopK(3),
+        AggregateKind::ArrayAgg { bytes_max: collected },
+    ];
+    let of_numbers = [
+        AggregateKind::Count,
+        AggregateKind::Sum,
+        AggregateKind::Avg,
+        AggregateKind::Min,
+        AggregateKind::Stddev,
+        AggregateKind::ApproxQuantile(Quantile::MEDIAN),
+    ];
+    let cases = of_texts
+        .map(|kind| (kind, &texts))
+        .into_iter()
+        .chain(of_numbers.map(|kind| (kind, &numbers)));
+    for (kind, values) in cases {
+        let name = format!("{kind:?}");
+        let function = AggregateFunction::new(kind, &[values.data_type().clone()]).expect("a type it takes");
+        let mut accumulator = function.accumulator();
+        let groups: Vec<u32> = (0..GROUPS).collect();
+        let begun = accumulator.memory();
+        accumulator
+            .update(std::slice::from_ref(values), &groups, GROUPS as usize)
+            .expect("in range");
+        let content: usize = accumulator
+            .state(&groups)
+            .iter()
+            .map(|column| column.get_buffer_memory_size())
+            .sum();
+        let held = accumulator.memory() - begun;
+        // A list's offsets and an array's spare room are no part of the state.
+        assert!(
+            held * 2 >= content && held <= 40 * content,
+            "{name}: {held} bytes for {content}"
+        );
+    }
+}

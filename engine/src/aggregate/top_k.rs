@@ -20,6 +20,7 @@ use super::tally::{Tally, flatten, list_array};
 use super::values::{Values, check_held};
 use super::{Accumulator, each_valid, places};
 use crate::error::Result;
+use crate::memory;
 
 /// Counters of a group, at least. One takes about 50 bytes and its value's.
 const COUNTERS_MIN: usize = 1024;
@@ -178,6 +179,10 @@ impl Accumulator for TopK {
         let items = StructArray::new(fields(&self.argument), columns, None);
         let nulls = NullBuffer::from_iter(lengths.iter().map(|&length| length > 0));
         list_array(OffsetBuffer::from_lengths(lengths), Arc::new(items), Some(nulls))
+    }
+
+    fn memory(&self) -> usize {
+        self.values.memory() + self.tally.memory() + memory::of(&self.used) + memory::of(&self.ids)
     }
 
     fn clear(&mut self) {

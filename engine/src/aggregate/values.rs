@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::group::bytes::BytesTable;
 use crate::group::keys::KeyCodec;
 use crate::kernel::hash::Seed;
+use crate::memory;
 
 /// The bytes of values that one aggregate may keep in one of the state's shards: an Arrow string column holds less than
 /// 2 GiB, so the state of a shard fits one.
@@ -36,6 +37,11 @@ impl Values {
             lengths: Vec::new(),
             null: None,
         }
+    }
+
+    /// Returns the bytes of memory that the values hold, used or not.
+    pub(super) fn memory(&self) -> usize {
+        self.table.memory() + memory::of(&self.lengths)
     }
 
     /// Returns the number of values.

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use super::sum::widen;
 use super::{Accumulator, each_valid, places};
 use crate::error::Result;
+use crate::memory;
 
 /// Which of the four.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +131,10 @@ impl Accumulator for Variance {
     fn evaluate(&self, groups: &[u32]) -> ArrayRef {
         let measures = places(groups).map(|group| self.moments[group].measure(self.measure));
         Arc::new(measures.collect::<Float64Array>())
+    }
+
+    fn memory(&self) -> usize {
+        memory::of(&self.moments)
     }
 
     fn clear(&mut self) {

@@ -23,6 +23,7 @@ use super::slots::Slots;
 use crate::kernel::hash::Seed;
 use crate::kernel::pack::Packed;
 use crate::kernel::prefetch::prefetch;
+use crate::memory;
 
 /// The top byte of what stands in the place of a long key.
 const LONG: u8 = 0xff;
@@ -55,6 +56,12 @@ impl BytesTable {
     /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Returns the bytes of memory that the table holds, used or not.
+    pub fn memory(&self) -> usize {
+        let index = self.slots.memory() + memory::of(&self.hashes);
+        index + memory::of(&self.keys) + memory::of(&self.arena)
     }
 
     /// Returns whether there is no key.
@@ -167,12 +174,6 @@ impl BytesTable {
         self.keys.clear();
         self.hashes.clear();
         self.arena.clear();
-    }
-
-    /// Returns the bytes of memory that the table holds.
-    pub fn bytes(&self) -> usize {
-        let by_id = size_of::<Packed>() * self.keys.capacity() + size_of::<u64>() * self.hashes.capacity();
-        self.slots.bytes() + by_id + self.arena.capacity()
     }
 
     /// Appends the ids of the keys of `run`; `bytes(i)` gives the bytes of the key at place `i` if that is a long one.

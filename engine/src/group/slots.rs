@@ -1,6 +1,7 @@
 //! Where keys are found by their hashes: open addressing over slots of 8 bytes.
 
 use crate::kernel::prefetch::prefetch;
+use crate::memory;
 
 /// Slots of a table that has just begun.
 const SLOTS_MIN: usize = 64;
@@ -108,8 +109,8 @@ impl Slots {
     }
 
     /// Returns the bytes of memory that the slots take.
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<u64>() * self.slots.capacity()
+    pub(super) fn memory(&self) -> usize {
+        memory::of(&self.slots)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::group::bytes::BytesTable;
 use crate::group::keys::{KeyCodec, value_type};
 use crate::kernel::hash::Seed;
+use crate::memory;
 
 /// One row of each key.
 #[derive(Debug)]
@@ -156,6 +157,10 @@ impl StatefulOperator for Deduplicate {
         self.shards.iter().map(|shard| shard.table.len() as u64).sum()
     }
 
+    fn memory(&self) -> usize {
+        self.shards.iter().map(Shard::memory).sum()
+    }
+
     fn snapshot(&mut self, extent: Extent) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_> {
         let plan = &self.plan;
         let shards = self.shards.iter_mut();
@@ -225,6 +230,11 @@ impl Partial for WorkerRows {
 
     fn is_full(&self) -> bool {
         self.table.len() >= PARTIAL_GROUPS_MAX
+    }
+
+    fn memory(&self) -> usize {
+        let table = self.table.memory() + memory::of(&self.firsts) + memory::of(&self.ids);
+        table + rows_memory(&self.rows)
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
@@ -317,6 +327,10 @@ impl Plan {
     }
 }
 
+fn rows_memory(rows: &[RecordBatch]) -> usize {
+    rows.iter().map(RecordBatch::get_array_memory_size).sum()
+}
+
 impl Shard {
     fn new(plan: &Plan, seed: Seed) -> Self {
         Self {
@@ -327,6 +341,11 @@ impl Shard {
             pending: vec![],
             ids: vec![],
         }
+    }
+
+    fn memory(&self) -> usize {
+        let table = self.table.memory() + memory::of(&self.newest) + memory::of(&self.ids);
+        table + self.journal.memory() + rows_memory(&self.pending)
     }
 
     /// Adds the keys that belong to this shard, of every worker; the rows of new ones wait to be put out.

@@ -3,6 +3,8 @@
 //! A group is listed once for each emit in which it changed. An emit takes the end of the list that the last one has
 //! not taken; a snapshot takes all of it, each group once, and starts a new one.
 
+use crate::memory;
+
 /// The ids of changed groups.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
@@ -13,6 +15,11 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// Returns the bytes of memory that the lists hold, used or not.
+    pub(super) fn memory(&self) -> usize {
+        memory::of(&self.ids) + memory::of(&self.listed)
+    }
+
     /// Lists the groups as changed.
     pub(super) fn mark(&mut self, ids: &[u32], total: usize) {
         self.listed.resize(total, false);

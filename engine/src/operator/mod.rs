@@ -84,6 +84,9 @@ pub trait StatefulOperator: Send + fmt::Debug {
     /// Returns the number of groups in the state.
     fn groups(&self) -> u64;
 
+    /// Returns the bytes of memory that the state holds, used or not. Asked for about once a second.
+    fn memory(&self) -> usize;
+
     /// Returns the state as Arrow columns: all of it, or the groups changed since the last snapshot of either extent.
     /// Called after [`emit`](Self::emit), with no merge between.
     fn snapshot(&mut self, extent: Extent) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_>;
@@ -109,6 +112,9 @@ pub trait Partial: Send + fmt::Debug {
 
     /// Returns whether it should be merged before it absorbs more, since it has outgrown the caches.
     fn is_full(&self) -> bool;
+
+    /// Returns the bytes of memory that it holds, used or not.
+    fn memory(&self) -> usize;
 
     /// Gives the partial back to the operator that made it.
     fn as_any_mut(&mut self) -> &mut dyn Any;

@@ -26,6 +26,9 @@ use crate::source::{self, Event, Source, SourceState};
 /// When the first micro-batch ends at the latest: a user sees the first output soon, also of a long trigger.
 const FIRST_OUTPUT: Duration = Duration::from_millis(250);
 
+/// How often the memory of the state is looked at: some functions must ask each group, which takes milliseconds a million.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long a job without input goes without an epoch: Kafka forgets a group's offsets after seven days of silence, and
 /// with them which epoch was committed.
 const SILENCE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
@@ -54,6 +57,8 @@ pub(super) struct Driver<'a> {
     /// When the next micro-batch ends.
     trigger_at: Duration,
     checkpoint_at: Option<Duration>,
+    /// When the memory of the state is looked at again.
+    measure_at: Duration,
 }
 
 /// A query under way: what is not the workers' part of it.
@@ -130,6 +135,7 @@ impl<'a> Driver<'a> {
             committed_at: now,
             trigger_at: now + settings.trigger.unwrap_or_default().min(FIRST_OUTPUT),
             checkpoint_at: settings.checkpoint_interval.map(|interval| now + interval),
+            measure_at: now,
         };
         driver.close_windows();
         Ok(driver)
@@ -179,12 +185,23 @@ impl<'a> Driver<'a> {
             }
         }
         self.close_windows();
-        let aggregates = self.queries.iter().filter_map(|query| query.aggregate.as_ref());
-        self.metrics
-            .groups
-            .set(aggregates.map(|aggregate| aggregate.groups()).sum());
+        self.measure_state(ended);
         self.metrics.set_positions(&self.cursor.positions());
         Ok(ended)
+    }
+
+    /// Records how large the state is.
+    fn measure_state(&mut self, ended: bool) {
+        let aggregates = || self.queries.iter().filter_map(|query| query.aggregate.as_ref());
+        self.metrics
+            .groups
+            .set(aggregates().map(|aggregate| aggregate.groups()).sum());
+        let now = self.intake.clock.monotonic();
+        if ended || now >= self.measure_at {
+            let state: usize = aggregates().map(|aggregate| aggregate.memory()).sum();
+            self.metrics.state_bytes.set((state + self.workers.memory()) as u64);
+            self.measure_at = now + MEASURE_INTERVAL;
+        }
     }
 
     /// Takes in what comes until `deadline`, merging the partials whenever one is full.

@@ -72,6 +72,12 @@ impl Workers {
         }
     }
 
+    /// Returns the bytes of memory that the partials hold.
+    pub(super) fn memory(&self) -> usize {
+        let partials = self.lanes.iter().flat_map(|lane| &lane.partials);
+        partials.map(|partial| lock(partial).memory()).sum()
+    }
+
     /// Returns whether nothing happens to batches between the source and the sink.
     pub(super) fn are_idle(&self) -> bool {
         let is_bare = |branch: &Option<Vec<_>>| branch.as_ref().is_some_and(Vec::is_empty);

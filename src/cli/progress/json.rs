@@ -109,7 +109,11 @@ impl Lines {
         };
         let mut state = vec![];
         if facts.has_state {
-            state.push(json!({ "numRowsTotal": metrics.groups.get(), "numRowsDroppedByWatermark": late }));
+            state.push(json!({
+                "numRowsTotal": metrics.groups.get(),
+                "numRowsDroppedByWatermark": late,
+                "memoryUsedBytes": metrics.state_bytes.get(),
+            }));
         }
         let sources = sources(facts, metrics, &start, &last, now);
         let watermark = metrics.watermark_micros().and_then(DateTime::from_timestamp_micros);
@@ -262,6 +266,7 @@ mod tests {
         metrics.micro_batches.add(1);
         metrics.epoch.set(4);
         metrics.groups.set(9);
+        metrics.state_bytes.set(4096);
         metrics.set_positions(&positions([20, 22]));
         metrics.set_latest(&positions([20, 32]));
         metrics.set_watermark(1_500_000);
@@ -274,6 +279,7 @@ mod tests {
             ("/eventTime/watermark", json!("1970-01-01T00:00:01.500Z")),
             ("/stateOperators/0/numRowsTotal", json!(9)),
             ("/stateOperators/0/numRowsDroppedByWatermark", json!(2)),
+            ("/stateOperators/0/memoryUsedBytes", json!(4096)),
             ("/sources/0/startOffset", json!({ "nginx": { "0": 5, "1": 7 } })),
             ("/sources/0/endOffset", json!({ "nginx": { "0": 20, "1": 22 } })),
             ("/sources/0/latestOffset/nginx/1", json!(32)),

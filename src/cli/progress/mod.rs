@@ -287,7 +287,8 @@ impl View {
             text.push_str(&format!("  {} behind", HumanCount(lag)));
         }
         if metrics.groups.get() > 0 {
-            text.push_str(&format!("  {} groups", HumanCount(metrics.groups.get())));
+            let (groups, bytes) = (metrics.groups.get(), metrics.state_bytes.get());
+            text.push_str(&format!("  {} groups in {}", HumanCount(groups), HumanBytes(bytes)));
         }
         if let Some(time) = metrics.watermark_micros().and_then(DateTime::from_timestamp_micros) {
             text.push_str(&format!(

@@ -9,6 +9,7 @@ use crate::batch::Column;
 use crate::error::Result;
 use crate::group::bytes::BytesTable;
 use crate::kernel::hash::Seed;
+use crate::memory;
 use crate::operator::calls::merge_range;
 use crate::operator::journal::Journal;
 use crate::operator::shards::ByShard;
@@ -55,6 +56,12 @@ impl Groups {
         (0..u32::try_from(self.table.len()).expect("ids are 32-bit")).collect()
     }
 
+    /// Returns the bytes of memory that the groups hold, used or not.
+    pub(super) fn memory(&self) -> usize {
+        let accumulators = self.accumulators.iter().map(|accumulator| accumulator.memory());
+        self.table.memory() + memory::of(&self.ids) + accumulators.sum::<usize>()
+    }
+
     pub(super) fn clear(&mut self) {
         self.table.clear();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
@@ -93,6 +100,10 @@ impl Shard {
             starts: Vec::new(),
             earliest: i64::MAX,
         }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.groups.memory() + self.journal.memory() + memory::of(&self.starts)
     }
 
     /// Adds the groups that belong to this shard, of every worker.

@@ -140,6 +140,10 @@ impl StatefulOperator for HashAggregate {
         self.shards.iter().map(|shard| shard.groups.table.len() as u64).sum()
     }
 
+    fn memory(&self) -> usize {
+        self.shards.iter().map(Shard::memory).sum()
+    }
+
     fn snapshot(&mut self, extent: Extent) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_> {
         let plan = &self.plan;
         let shards = self.shards.iter_mut();
@@ -194,6 +198,10 @@ impl Partial for WorkerGroups {
     fn is_full(&self) -> bool {
         let mut accumulators = self.groups.accumulators.iter();
         self.groups.table.len() >= PARTIAL_GROUPS_MAX || accumulators.any(|accumulator| accumulator.is_full())
+    }
+
+    fn memory(&self) -> usize {
+        self.groups.memory()
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {

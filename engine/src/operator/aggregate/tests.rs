@@ -312,3 +312,27 @@ fn a_window_that_is_none_is_refused() {
     check("word", 60, "`word` is Utf8, expected a timestamp in microseconds");
     check("window", 0, "longer than nothing");
 }
+
+#[test]
+fn memory_is_that_of_the_groups_in_the_state_and_in_the_workers() {
+    let words: Vec<_> = (0..10_000).map(|number| format!("{number:050}")).collect();
+    let rows: Vec<Row<'_>> = words.iter().map(|word| (Some(word.as_str()), 1)).collect();
+    let mut operator = operator();
+    let begun = operator.memory();
+    let mut partials = vec![operator.partial()];
+    let context = AbsorbContext {
+        closed_micros: None,
+        keeps_late: false,
+        metrics: &Metrics::default(),
+    };
+    partials[0].absorb(&batch(&rows), context).expect("the right columns");
+    let content = 10_000 * (50 + 2 * size_of::<i64>());
+    assert!(
+        partials[0].memory() >= content,
+        "{} bytes in the worker",
+        partials[0].memory()
+    );
+    operator.merge(&mut partials, &pool()).expect("in range");
+    let held = operator.memory() - begun;
+    assert!(held >= content && held < 8 * content, "{held} bytes for {content}");
+}

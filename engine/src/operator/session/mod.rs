@@ -37,6 +37,7 @@ use crate::batch::{Batch, Column};
 use crate::error::{Error, Result};
 use crate::group::keys::{KeyCodec, value_type};
 use crate::kernel::hash::Seed;
+use crate::memory;
 
 /// The output columns of a session's bounds, after the keys: the time of its first row, and a gap after that of its last.
 pub const BOUNDS: [&str; 2] = ["session_start", "session_end"];
@@ -143,6 +144,10 @@ impl StatefulOperator for SessionAggregate {
         self.shards.iter().map(|shard| shard.sessions.live() as u64).sum()
     }
 
+    fn memory(&self) -> usize {
+        self.shards.iter().map(Shard::memory).sum()
+    }
+
     fn snapshot(&mut self, extent: Extent) -> Box<dyn Iterator<Item = Result<RecordBatch>> + '_> {
         let plan = &self.plan;
         let shards = self.shards.iter_mut();
@@ -194,6 +199,10 @@ impl Partial for WorkerSessions {
 
     fn is_full(&self) -> bool {
         self.sessions.is_full()
+    }
+
+    fn memory(&self) -> usize {
+        self.sessions.memory() + memory::of(&self.keys)
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Column};
 use crate::error::{Error, Result};
 use crate::group::bytes::BytesTable;
 use crate::kernel::hash::Seed;
+use crate::memory;
 use crate::operator::calls::merge_range;
 use crate::operator::journal::Journal;
 use crate::operator::shards::{ByShard, PARTIAL_GROUPS_MAX};
@@ -83,6 +84,14 @@ impl Sessions {
     pub(super) fn is_full(&self) -> bool {
         let mut accumulators = self.accumulators.iter();
         self.sessions.len() >= PARTIAL_GROUPS_MAX || accumulators.any(|accumulator| accumulator.is_full())
+    }
+
+    /// Returns the bytes of memory that the sessions hold, used or not.
+    pub(super) fn memory(&self) -> usize {
+        let by_key = memory::of(&self.by_key) + self.by_key.iter().map(memory::of).sum::<usize>();
+        let accumulators = self.accumulators.iter().map(|accumulator| accumulator.memory());
+        let scratch = memory::of(&self.ids) + memory::of(&self.joined);
+        self.table.memory() + by_key + memory::of(&self.sessions) + accumulators.sum::<usize>() + scratch
     }
 
     pub(super) fn clear(&mut self) {
@@ -265,6 +274,10 @@ impl Shard {
             journal: Journal::default(),
             keys: vec![],
         }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.sessions.memory() + self.journal.memory() + memory::of(&self.keys)
     }
 
     /// Adds the sessions that belong to this shard, of every worker.
