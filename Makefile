@@ -4,7 +4,7 @@ export CARGO_TERM_COLOR ?= auto
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint bench bench-quick fuzz clean setup setup-test
+.PHONY: help demo build test lint bench bench-quick compare compare-page fuzz clean setup setup-test setup-compare
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,7 @@ build: setup ## build the program: target/release/millstream
 test: setup-test ## run all tests against a real Kafka broker, which is fetched and started by itself
 	@scripts/fetch-kafka.sh
 	@scripts/fetch-duckdb.sh
+	@scripts/compare/test_compare.py
 	@cargo test --workspace --locked
 
 lint: setup ## check the format, clippy's lints and the documentation
@@ -37,6 +38,13 @@ bench-quick: setup-test ## run the benchmarks with less input and few samples
 	@cargo bench --locked --bench kernel --bench pipeline --bench parquet --bench fetch --bench kafka -- --quick
 	@cargo bench --locked --bench figures -- --quick
 
+compare: setup-compare ## measure the same jobs beside Spark, Flink and others, an hour; COMPARE="--quick" is shorter
+	@cargo build --release --locked --bin millstream
+	@scripts/compare/main.py $(COMPARE)
+
+compare-page: ## write BENCHMARKS.md again from what was measured last
+	@scripts/compare/main.py --page
+
 fuzz: setup ## let libFuzzer look for input that breaks a reader, 20 seconds for each
 	@fuzz/run.sh 20
 
@@ -48,3 +56,6 @@ setup:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-compare:
+	@scripts/setup.sh compare

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sees to the system packages that the build (`build`) and also the tests (`test`) need: installs what is missing when
+# Sees to the system packages that the build (`build`), also the tests (`test`) and the comparison (`compare`) need: installs what is missing when
 # run as root on Debian or Ubuntu, and otherwise names it in one message.
-# usage: setup.sh build|test
+# usage: setup.sh build|test|compare
 set -euo pipefail
 
 JAVA_MIN=17
@@ -49,17 +49,21 @@ find_missing() {
     else
         missing+=(libssl-dev zlib1g-dev)
     fi
-    if [ "$1" = test ]; then
+    if [ "$1" != build ]; then
         need openssl command -v openssl
         need maven command -v mvn
         need python3 command -v python3
         need python3-pip python3 -m pip --version
         if ! has_java; then missing+=("$(java_package)"); fi
     fi
+    if [ "$1" = compare ]; then
+        need default-jdk-headless command -v javac
+        need python3-venv python3 -c 'import ensurepip, venv'
+    fi
 }
 
 case ${1:-} in
-    build | test) purpose=$1 ;;
+    build | test | compare) purpose=$1 ;;
     *) sed -n '/^# usage/s/^# //p' "$0" >&2; exit 2 ;;
 esac
 
