@@ -62,6 +62,11 @@ def words_digest(path):
     return digest(count_rows(path))
 
 
+def changes_digest(path):
+    """Returns the hash of a word count that was put out as changes: of a word's counts, the last one holds."""
+    return digest(word_rows(dict(row.split("\t") for row in count_rows(path))))
+
+
 def window_digest(path):
     """Returns the hash of a window count, with its minutes written as the truth has them."""
     return digest(window_row(row) for row in count_rows(path) if not row.startswith("minute"))

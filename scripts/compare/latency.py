@@ -41,7 +41,7 @@ def measure(place, size, broker, peer, rate):
 def _warm(place, size, broker, first):
     """Lets the broker compile its transactions, or the first peer would be the slowest; what is found is forgotten."""
     for peer in first:
-        say("warming the broker up")
+        say("warming the broker up for latency")
         try:
             measure(place, size, broker, peer, RATES[1])
         except process.Failure as failure:

@@ -1,6 +1,6 @@
 """The peers: what each needs, and its command for each work. One entry a peer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 from place import PEERS
@@ -26,9 +26,10 @@ class Peer:
     title: str
     needs: tuple  # names of packages, poms or programs
     works: tuple
-    command: Callable  # (place, task) -> words of the command; what it prints becomes counts.tsv
+    command: Callable  # (place, task) -> words of the command
     relay: Callable = None  # (place, bootstrap, input, output, folder) -> a command that maps and filters until stopped
     settings: str = ""
+    prints: dict = field(default_factory=dict)  # by work: the file that what the program prints becomes
 
 
 def millstream(client):
@@ -45,7 +46,7 @@ def millstream(client):
             job = task.folder / "window.toml"
             job.write_text(WINDOW_JOB.format(task=task, client=client))
             return [place.binary, "run", "--quiet", job]
-        # Counts once, at the end, as the others; the checkpoint makes it resumable.
+        # Counts at the end, as the others, and once soon after the start; the checkpoint makes it resumable.
         once = ["--every", "1h", "--checkpoint", f"{task.folder}/state"]
         return [place.binary, "wordcount", "--quiet", *topic, *once, *threads]
 
@@ -194,6 +195,9 @@ def file_engine(name):
     return command
 
 
+# Counts of topics come as changes, those of a file once.
+MILLSTREAM_PRINTS = {work: "changes.tsv" for work in ("words", "words-lz4", "start")} | {"file": "counts.tsv"}
+
 TOPIC_WORKS = ("words", "words-lz4", "parquet", "window", "start")
 
 PEERS_ALL = [
@@ -204,7 +208,9 @@ PEERS_ALL = [
         (*TOPIC_WORKS, "file"),
         millstream("native"),
         millstream_relay("native"),
-        "two threads, one micro-batch where the others have one, a checkpoint; the relay: an epoch every 20 ms, exactly once",
+        "two threads, a first micro-batch of 250 ms and one for all the rest, each with a checkpoint; the relay: an epoch every 20 ms, "
+        "exactly once",
+        MILLSTREAM_PRINTS,
     ),
     Peer(
         "millstream-librdkafka",
@@ -214,6 +220,7 @@ PEERS_ALL = [
         millstream("librdkafka"),
         millstream_relay("librdkafka"),
         "the same, read by librdkafka",
+        MILLSTREAM_PRINTS,
     ),
     Peer(
         "spark",

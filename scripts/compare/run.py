@@ -94,8 +94,8 @@ class Runner:
     def _once(self, peer, task):
         command = peer.command(self.place, task)
         log = task.folder / "output.log"
-        # Who prints counts prints them here; the others write the file themselves, or a folder.
-        stdout = task.folder / "counts.tsv" if peer.name.startswith("millstream") and task.work != "window" else None
+        printed = peer.prints.get(task.work)
+        stdout = task.folder / printed if printed else None
         return command, process.measure(command, log, self.size.run_seconds, stdout)
 
     def _judge(self, work, folder):

@@ -65,6 +65,13 @@ class Answers(unittest.TestCase):
             self.assertNotEqual(truth["words"], answers.words_digest(answer))
 
 
+    def test_of_changes_the_last_count_of_a_word_holds(self):
+        with tempfile.TemporaryDirectory() as folder:
+            changes = Path(folder, "changes.tsv")
+            changes.write_text("a\t1\nb\t1\na\t3\n")
+            self.assertEqual(answers.changes_digest(changes), answers.digest(["a\t3", "b\t1"]))
+
+
 class Figures(unittest.TestCase):
     def test_the_median_is_a_value_that_was_measured(self):
         self.assertEqual([results.median([3, 1, 2]), results.median([2, 1]), results.median([5])], [2, 1, 5])

@@ -21,7 +21,8 @@ class Work:
 
 
 def words(_place, folder):
-    return answers.words_digest(_counts(folder))
+    changes = folder / "changes.tsv"
+    return answers.changes_digest(changes) if changes.exists() else answers.words_digest(_counts(folder))
 
 
 def window(_place, folder):
@@ -53,7 +54,7 @@ WORKS = [
         "topic",
         "words",
         words,
-        "Counts of all words of a topic, put out once, at its end.",
+        "Counts of all words of a topic, put out at its end.",
     ),
     Work(
         "words-lz4",
