@@ -209,11 +209,14 @@ impl<'d> Building<'d> {
             text: &text[..payload.end],
             specials: &self.specials,
         };
-        let outcome = match check_utf8(&text[payload.clone()], is_utf8) {
+        let bytes = &text[payload.clone()];
+        let outcome = match check_utf8(bytes, is_utf8) {
             Err(reason) => Err(reason),
             Ok(()) => {
                 let walked = self.walk.payload(scanner, payload.start, slots, rest.as_deref_mut());
-                walked.map_err(|unexpected| unexpected.reason(scanner.text, payload.start))
+                let reason = walked.map_err(|unexpected| unexpected.reason(scanner.text, payload.start));
+                // A payload that ends within a character and the next may be UTF-8 together: each must be so by itself.
+                reason.map_err(|reason| check_utf8(bytes, false).err().unwrap_or(reason))
             }
         };
         match outcome {

@@ -76,6 +76,18 @@ fn check_reject(payload: &str, reason: &str) {
 }
 
 #[test]
+fn a_payload_that_ends_within_a_character_is_no_utf8_whatever_comes_after_it() {
+    let payloads: [Option<&[u8]>; 3] = [Some(b"{\"s\": \"\xc3"), Some(b"\xbf\"}"), Some(b"{\"s\": \"a\"}")];
+    let reasons = |decoded: Decoded| -> Vec<_> { decoded.rejects.into_iter().map(|reject| reject.reason).collect() };
+    let together = reasons(decode("s:string", &payloads));
+    assert_eq!(together, ["expected UTF-8 at byte 7", "expected UTF-8 at byte 0"]);
+    let alone = payloads
+        .iter()
+        .flat_map(|payload| reasons(decode("s:string", &[*payload])));
+    assert_eq!(alone.collect::<Vec<_>>(), together);
+}
+
+#[test]
 fn values_come_into_columns_of_their_type() {
     check(
         "time:timestamp client:string status:int seconds:float cached:bool raw:bytes",
@@ -356,8 +368,7 @@ fn bytes_that_are_no_utf8_are_a_reject_of_their_row_alone() {
     let halves = decode("a:string", &[Some(&payloads[2]), Some(&payloads[3])]);
     assert_eq!(
         shown(&halves),
-        "NULL\nNULL\n0: expected the end after the object at byte 9, found the end\n\
-         1: expected an object at byte 0, found the end"
+        "NULL\nNULL\n0: expected UTF-8 at byte 9\n1: expected UTF-8 at byte 0"
     );
 }
 
