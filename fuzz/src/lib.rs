@@ -1,11 +1,13 @@
 //! Targets for fuzzing: each takes any bytes, and panics if what reads them does not keep its promises.
 //!
 //! A target is a file here, a line in [`TARGETS`] and a folder of inputs in `corpus/`. `make fuzz` lets libFuzzer look
-//! for more; the tests run each target over its corpus.
+//! for more; the tests run each target over its corpus, and over some thousand changed inputs of it.
 
 mod avro_schema;
 mod decoders;
 mod job_file;
+#[cfg(test)]
+mod mutations;
 mod record_batches;
 
 /// What runs over inputs.
