@@ -32,7 +32,7 @@ const ENGINE_LAYERS: &[(&str, &[&str])] = &[
 
 /// The words that everything else in the engine is said in. They use only each other.
 const ENGINE_LEAVES: &[&str] = &[
-    "batch", "clock", "error", "fault", "metrics", "position", "queue", "recycled", "sink", "source",
+    "batch", "clock", "error", "fault", "memory", "metrics", "position", "queue", "recycled", "sink", "source",
 ];
 
 /// What lets the engine be used without the outside world.
