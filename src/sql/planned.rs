@@ -17,6 +17,8 @@ pub struct Planned {
     pub inputs: Vec<PlannedInput>,
     /// What is kept over batches, if anything.
     pub aggregate: Option<Box<dyn StatefulOperator>>,
+    /// The columns of the result that name a row, if rows may be taken back: what the key of a record must be made of.
+    pub retraction_key: Option<Vec<String>>,
     /// The window of the groups, if they have one of a fixed size.
     pub window: Option<Window>,
     /// What happens to the rows that the aggregate puts out. With `ORDER BY` or `LIMIT` they must come as one batch.

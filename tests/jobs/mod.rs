@@ -8,6 +8,7 @@
 //! bad_rows   garbage, late rows, and jobs that are refused
 //! garbage    some garbage in each format
 //! sources    several sources in one job
+//! updates    sessions that are taken back
 //! values     what the values of records may hold
 //! ```
 
@@ -17,4 +18,5 @@ mod case;
 mod garbage;
 mod logs;
 mod sources;
+mod updates;
 mod values;

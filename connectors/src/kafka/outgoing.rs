@@ -1,6 +1,8 @@
 //! Rows on their way to a topic: which bytes make a record, and where it goes.
 
 use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use engine::operator::retract;
 use engine::{Batch, Error, Result};
 
 use super::payload::Payload;
@@ -51,7 +53,10 @@ impl Outgoing {
     /// # Errors
     /// When a record is too large or does not fit its schema, or an earlier one was not delivered.
     pub(super) fn send(&mut self, producer: &Producer, partitions: i32, batch: &Batch) -> Result<()> {
-        let records = batch.to_records()?;
+        let (records, gone) = retract::split(batch.to_records()?)?;
+        if let Some(gone) = gone {
+            self.send_tombstones(producer, &gone)?;
+        }
         let topic = &self.topic;
         let refused = |error: Error| Error::Sink {
             output: format!("the topic `{topic}`"),
@@ -68,6 +73,15 @@ impl Outgoing {
             if row % SERVE_ROWS == SERVE_ROWS - 1 {
                 producer.serve()?;
             }
+        }
+        producer.serve()
+    }
+
+    /// Gives `producer` a record without a value for each key.
+    fn send_tombstones(&mut self, producer: &Producer, gone: &RecordBatch) -> Result<()> {
+        let keys = self.key.encode(gone)?;
+        for row in 0..gone.num_rows() {
+            producer.send(&self.topic, keys.get(row), None, None)?;
         }
         producer.serve()
     }

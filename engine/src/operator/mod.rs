@@ -10,6 +10,7 @@ mod journal;
 pub mod late;
 pub mod project;
 pub mod registry;
+pub mod retract;
 pub mod session;
 mod shards;
 pub mod sort;
@@ -25,6 +26,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rayon::ThreadPool;
 
+pub use self::shards::SHARDS;
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::metrics::Metrics;

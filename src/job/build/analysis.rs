@@ -84,12 +84,31 @@ pub(super) fn planned(query: &QueryPlan, scope: &Scope) -> Result<Planned, SqlPr
         scope.tables.iter_mut().for_each(|table| table.record = None);
     }
     let planned = sql::plan_with(&query.sql, &scope, query.mode.into()).map_err(|error| problem(&error))?;
+    check_retractions(query, &planned)?;
     match late_refusal(query, &planned).filter(|_| keeps_late) {
         Some(reason) => Err(SqlProblem {
             message: format!("late = \"dead_letter\": {reason}"),
             at: None,
         }),
         None => Ok(planned),
+    }
+}
+
+/// Checks that what a query takes back can be taken back where it goes.
+fn check_retractions(query: &QueryPlan, planned: &Planned) -> Result<(), SqlProblem> {
+    let (Some(key), Some(sink)) = (&planned.retraction_key, &query.sink) else {
+        return Ok(());
+    };
+    let is_same = |other: &[String]| other.len() == key.len() && key.iter().all(|name| other.contains(name));
+    match sink {
+        SinkPlan::Kafka(kafka) if is_same(&kafka.key) => Ok(()),
+        _ => Err(SqlProblem {
+            message: format!(
+                "mode update takes a session back when it joins another or begins earlier than it was known to, which only \
+                 records can: use a Kafka sink with key = {key:?}, or mode append"
+            ),
+            at: None,
+        }),
     }
 }
 

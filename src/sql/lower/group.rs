@@ -6,10 +6,10 @@ use datafusion_expr::expr::AggregateFunction as Call;
 use datafusion_expr::logical_plan::Aggregate;
 use datafusion_expr::{Expr, lit, when};
 use engine::aggregate::AggregateKind;
-use engine::operator::StatefulOperator;
 use engine::operator::aggregate::{AggregateCall, HashAggregate};
 use engine::operator::expression::column;
 use engine::operator::session::{BOUNDS, SessionAggregate};
+use engine::operator::{OutputMode, StatefulOperator};
 
 use super::super::aggregate::kind_of;
 use super::super::error::{Result, SqlError};
@@ -142,6 +142,7 @@ impl Lowering<'_> {
             name,
             source: None,
             window: made.get(index).filter(|_| index < keys).and_then(|slot| slot.window),
+            key: None,
         };
         Ok(names.into_iter().enumerate().map(slot).collect())
     }
@@ -162,12 +163,21 @@ impl Lowering<'_> {
         let calls = calls_of(calls, &all[count + BOUNDS.len()..], made);
         let time = made.last().expect("the time was made");
         let keys: Vec<_> = key_names.iter().map(String::as_str).collect();
-        let operator = SessionAggregate::new(&keys, &time.name, session.gap_micros, &calls, &self.schema)?;
+        let mut operator = SessionAggregate::new(&keys, &time.name, session.gap_micros, &calls, &self.schema)?;
+        if self.mode == OutputMode::Update {
+            operator = operator.with_updates();
+            self.retracting_keys = Some(keys.len() + 1);
+        }
         self.schema = operator.schema();
         self.aggregate = Some(Box::new(operator));
         (self.is_windowed, self.closes) = (true, session.closes);
-        let mut slots: Vec<_> = key_names.into_iter().map(|name| Slot::new(name, None)).collect();
-        slots.insert(session.place, Slot::new(BOUNDS[0], None));
+        let named = |(key, name): (usize, String)| Slot {
+            key: Some(key),
+            ..Slot::new(name, None)
+        };
+        let start = named((count, BOUNDS[0].to_owned()));
+        let mut slots: Vec<_> = key_names.into_iter().enumerate().map(named).collect();
+        slots.insert(session.place, start);
         slots.extend(calls.into_iter().map(|call| Slot::new(call.name, None)));
         Ok(slots)
     }

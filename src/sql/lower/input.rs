@@ -103,6 +103,7 @@ pub(super) fn slots(scan: &TableScan) -> Vec<Slot> {
             source: Some(name.clone()),
             name,
             window: None,
+            key: None,
         }
     };
     columns(scan).into_iter().map(slot).collect()

@@ -19,16 +19,17 @@ mod rows;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::logical_plan::{
     Distinct, FetchType, Limit as LimitPlan, Projection, SkipType, Sort as SortPlan, Union as UnionPlan,
 };
 use datafusion_expr::{Expr, LogicalPlan};
-use engine::operator::expression::{ExpressionRef, column};
+use engine::operator::expression::{Connective, ExpressionRef, column, logic};
 use engine::operator::filter::Filter;
 use engine::operator::late::RECORD_COLUMN;
 use engine::operator::project::Project;
+use engine::operator::retract::RETRACTED_COLUMN;
 use engine::operator::sort::{Limit, Sort, SortKey};
 use engine::operator::union::Union;
 use engine::operator::{Operator, OutputMode, StatefulOperator};
@@ -54,6 +55,9 @@ struct Lowering<'a> {
     schema: SchemaRef,
     operators: Vec<Arc<dyn Operator>>,
     aggregate: Option<Box<dyn StatefulOperator>>,
+    /// How many columns name a row of the aggregate, if it may take rows back; and which columns of the result those are.
+    retracting_keys: Option<usize>,
+    retraction_key: Option<Vec<String>>,
     window: Option<Window>,
     /// Whether groups belong to windows or sessions, and whether those close by the event time.
     is_windowed: bool,
@@ -71,6 +75,8 @@ struct Slot {
     source: Option<String>,
     /// The windows that it holds the starts of.
     window: Option<Starts>,
+    /// Which of the columns it is that name a row, where rows may be taken back.
+    key: Option<usize>,
 }
 
 /// The windows that a column holds the starts of.
@@ -90,6 +96,7 @@ impl Slot {
             name: name.into(),
             source: None,
             window,
+            key: None,
         }
     }
 }
@@ -120,11 +127,12 @@ pub(super) fn lower(
     Ok(Planned {
         inputs,
         aggregate: first.aggregate,
+        retraction_key: first.retraction_key,
         window: first.window,
         finish: first.finish,
         whole: first.whole,
         is_ordered: is_ordered(plan),
-        schema: first.schema,
+        schema: visible(&first.schema)?,
         explain_only,
     })
 }
@@ -141,6 +149,8 @@ impl<'a> Lowering<'a> {
             input,
             operators: vec![],
             aggregate: None,
+            retracting_keys: None,
+            retraction_key: None,
             window: None,
             is_windowed: false,
             closes: false,
@@ -162,7 +172,25 @@ impl<'a> Lowering<'a> {
         let wanted: Vec<_> = names.iter().cloned().map(Some).collect();
         let slots = self.lower(plan, &wanted)?;
         self.give_names(&slots, &names)?;
+        self.find_retraction_key(&slots, &names)?;
         self.check_mode()
+    }
+
+    /// Finds the result's columns that name a row, where rows may be taken back.
+    fn find_retraction_key(&mut self, slots: &[Slot], names: &[String]) -> Result<()> {
+        let Some(count) = self.retracting_keys else {
+            return Ok(());
+        };
+        let place = |key| slots.iter().position(|slot| slot.key == Some(key));
+        let key: Option<Vec<_>> = (0..count).map(|key| Some(names[place(key)?].clone())).collect();
+        match key {
+            Some(key) => self.retraction_key = Some(key),
+            None => {
+                let message = "mode update takes sessions back by their names: put every column of GROUP BY into SELECT, as it is";
+                return Err(self.marks.at_group_by(message));
+            }
+        }
+        Ok(())
     }
 
     fn take_input(&mut self) -> PlannedInput {
@@ -193,6 +221,7 @@ impl<'a> Lowering<'a> {
     /// The last projection, unless the columns have these names in this order already.
     fn give_names(&mut self, slots: &[Slot], names: &[String]) -> Result<()> {
         let found = self.schema.fields().iter().map(|field| field.name());
+        let found = found.filter(|name| *name != RETRACTED_COLUMN);
         if found.eq(names) && slots.iter().map(|slot| &slot.name).eq(names) {
             return Ok(());
         }
@@ -252,10 +281,12 @@ impl<'a> Lowering<'a> {
         part.push(Arc::new(operator));
     }
 
-    /// Pushes a projection to these columns, and to that of the record if there is one.
+    /// Pushes a projection to these columns, and to those that no statement sees if there are any.
     fn project(&mut self, mut columns: Vec<(String, ExpressionRef)>) -> Result<()> {
-        if self.schema.field_with_name(RECORD_COLUMN).is_ok() {
-            columns.push((RECORD_COLUMN.to_owned(), column(RECORD_COLUMN)));
+        for hidden in [RECORD_COLUMN, RETRACTED_COLUMN] {
+            if self.schema.field_with_name(hidden).is_ok() {
+                columns.push((hidden.to_owned(), column(hidden)));
+            }
         }
         self.push(Project::new(columns, &self.schema)?);
         Ok(())
@@ -268,7 +299,11 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Projection(projection) => self.projection(projection, wanted),
             LogicalPlan::Filter(filter) => {
                 let slots = self.lower(&filter.input, wanted)?;
-                let predicate = self.planned(&filter.predicate, filter.input.schema(), &slots)?;
+                let mut predicate = self.planned(&filter.predicate, filter.input.schema(), &slots)?;
+                // A row that takes back has nothing in it that a condition could be about.
+                if self.schema.field_with_name(RETRACTED_COLUMN).is_ok() {
+                    predicate = logic(Connective::Or, vec![column(RETRACTED_COLUMN), predicate]);
+                }
                 self.push(Filter::new(predicate, self.schema.clone())?);
                 Ok(slots)
             }
@@ -393,6 +428,8 @@ impl<'a> Lowering<'a> {
             schema: self.schema.clone(),
             operators: vec![],
             aggregate: None,
+            retracting_keys: None,
+            retraction_key: None,
             window: None,
             is_windowed: false,
             closes: false,
@@ -477,6 +514,15 @@ impl<'a> Lowering<'a> {
             ))),
         }
     }
+}
+
+/// Returns the columns that a statement sees.
+fn visible(schema: &Schema) -> Result<SchemaRef> {
+    let is_visible = |index: &usize| schema.field(*index).name() != RETRACTED_COLUMN;
+    let columns: Vec<_> = (0..schema.fields().len()).filter(is_visible).collect();
+    let visible = schema.project(&columns);
+    let visible = visible.map_err(|error| SqlError::new(format!("cannot choose columns: {error}")))?;
+    Ok(Arc::new(visible))
 }
 
 /// Returns whether what comes last of all that can give rows an order does.

@@ -26,7 +26,7 @@ fn windows_of_the_event_time_close() {
 }
 
 #[test]
-fn sessions_close_and_can_not_be_updated() {
+fn sessions_close() {
     let sql = "SELECT path, session(time, '30m') AS start, count(*) AS n FROM logs GROUP BY path, start";
     let planned = endless(sql, OutputMode::Append).expect("a query");
     check_plan(
@@ -38,7 +38,34 @@ fn sessions_close_and_can_not_be_updated() {
             "result (path Utf8, start Timestamp(µs, \"UTC\"), n Int64)",
         ],
     );
-    check_refused(sql, OutputMode::Update, "use mode append or complete");
+}
+
+#[test]
+fn sessions_are_updated_under_their_keys_and_start() {
+    let sql = "SELECT upper(path) AS p, path, session(time, '30m') AS start, count(*) AS n
+               FROM logs GROUP BY path, start HAVING count(*) > 1";
+    let planned = endless(sql, OutputMode::Update).expect("a query");
+    check_plan(
+        &planned,
+        &[
+            "read logs (time, path)",
+            "sessions count(*) AS n by path with gap 1800s of time",
+            "filter ((retracted)) OR (n > 1)",
+            "project upper(path) AS p, path AS path, session_start AS start, n AS n, (retracted) AS (retracted)",
+            "result (p Utf8, path Utf8, start Timestamp(µs, \"UTC\"), n Int64)",
+        ],
+    );
+    assert_eq!(
+        planned.retraction_key,
+        Some(vec!["path".to_owned(), "start".to_owned()])
+    );
+    check_refused(
+        "SELECT session(time, '30m') AS start, count(*) AS n FROM logs GROUP BY path, start",
+        OutputMode::Update,
+        "put every column of GROUP BY into SELECT",
+    );
+    let appended = endless(sql, OutputMode::Append).expect("a query");
+    assert_eq!(appended.retraction_key, None);
 }
 
 #[test]

@@ -9,8 +9,8 @@
 //! sessions may join them to one.
 //!
 //! A row is late when a session of it alone would be closed. Sessions are put out when they are final (`append`), or all of
-//! them each time (`complete`). A changed session has no name by which a reader could replace what it was before, so there is
-//! no `update`.
+//! them each time (`complete`). In `update` those that changed are put out; a key and the time of its first row name a session,
+//! so one that begins earlier or joins an earlier one takes back what was put out under its old name: see [`retract`](super::retract).
 
 mod table;
 #[cfg(test)]
@@ -30,6 +30,7 @@ use self::table::{Partitioned, Sessions, Shard};
 use super::calls::{AggregateCall, Calls, describe};
 use super::expression::column_index;
 use super::late::InTime;
+use super::retract::RETRACTED_COLUMN;
 use super::shards::{SHARDS, collect};
 use super::span::Micros;
 use super::{AbsorbContext, EmitContext, Extent, OutputMode, Partial, StatefulOperator};
@@ -63,6 +64,8 @@ struct Plan {
     output: SchemaRef,
     /// Keys, times of the first and the last row, states.
     state: SchemaRef,
+    /// Whether the output says which rows take back.
+    retracts: bool,
 }
 
 /// A worker's sessions.
@@ -88,6 +91,21 @@ impl SessionAggregate {
         let shards = (0..SHARDS).map(|_| Shard::new(&plan, seed)).collect();
         Ok(Self { plan, seed, shards })
     }
+
+    /// Returns the operator for mode `update`: its output has the column [`RETRACTED_COLUMN`] too.
+    ///
+    /// # Panics
+    /// When a partial was made before.
+    #[must_use]
+    pub fn with_updates(mut self) -> Self {
+        let plan = Arc::get_mut(&mut self.plan).expect("updates are asked for before partials are made");
+        let nullable = |field: &FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
+        let mut fields: Vec<FieldRef> = plan.output.fields().iter().map(nullable).collect();
+        fields.push(Arc::new(Field::new(RETRACTED_COLUMN, DataType::Boolean, false)));
+        plan.output = Arc::new(Schema::new(fields));
+        plan.retracts = true;
+        self
+    }
 }
 
 impl StatefulOperator for SessionAggregate {
@@ -104,9 +122,8 @@ impl StatefulOperator for SessionAggregate {
     }
 
     fn refusal(&self, mode: OutputMode) -> Option<&'static str> {
-        (mode == OutputMode::Update).then_some(
-            "a session that grows or joins another can't be told from a new one: use mode append or complete",
-        )
+        (self.plan.retracts != (mode == OutputMode::Update))
+            .then_some("a session that begins earlier or joins another is taken back in mode update, and only there: make the operator with_updates for it")
     }
 
     fn partial(&self) -> Box<dyn Partial> {
@@ -246,6 +263,7 @@ impl Plan {
             time: time_index,
             output: fields(&calls.output),
             state: fields(&calls.state),
+            retracts: false,
             time_type,
             gap_micros,
             calls,

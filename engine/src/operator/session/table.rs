@@ -2,7 +2,10 @@
 //!
 //! A session that joins an earlier one stays in its place as a forwarding address until the table is built anew.
 
-use arrow::array::ArrayRef;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, new_null_array};
+use arrow::compute::concat_batches;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::Plan;
@@ -34,7 +37,12 @@ pub(super) struct Sessions {
     ids: Vec<u32>,
     /// Sessions with a state that have joined others while the rows at hand were placed: scratch memory.
     joined: Vec<u32>,
+    /// Keys and starts of sessions that were put out and have joined others since.
+    gone: Vec<(u32, i64)>,
 }
+
+/// Stands for the start of a session that was not put out: no log is as old as that.
+const NOT_OUT: i64 = i64::MIN;
 
 #[derive(Clone, Copy, Debug)]
 struct Session {
@@ -44,6 +52,10 @@ struct Session {
     last: i64,
     /// The session that it has joined; itself while it lives.
     into: u32,
+    /// The start under which it was put out, where that can be taken back; else [`NOT_OUT`].
+    out: i64,
+    /// Whether it has changed since it was put out.
+    changed: bool,
 }
 
 /// A part of the state. The journal is one of keys.
@@ -73,6 +85,7 @@ impl Sessions {
             oldest: i64::MAX,
             ids: vec![],
             joined: vec![],
+            gone: vec![],
         }
     }
 
@@ -90,7 +103,7 @@ impl Sessions {
     pub(super) fn memory(&self) -> usize {
         let by_key = memory::of(&self.by_key) + self.by_key.iter().map(memory::of).sum::<usize>();
         let accumulators = self.accumulators.iter().map(|accumulator| accumulator.memory());
-        let scratch = memory::of(&self.ids) + memory::of(&self.joined);
+        let scratch = memory::of(&self.ids) + memory::of(&self.joined) + memory::of(&self.gone);
         self.table.memory() + by_key + memory::of(&self.sessions) + accumulators.sum::<usize>() + scratch
     }
 
@@ -99,6 +112,7 @@ impl Sessions {
         self.by_key.clear();
         self.sessions.clear();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
+        self.gone.clear();
         self.live = 0;
         self.oldest = i64::MAX;
     }
@@ -130,7 +144,9 @@ impl Sessions {
     }
 
     fn place_one(&mut self, gap: i64, with_state: usize, key: u32, first: i64, last: i64) -> u32 {
-        let Self { by_key, sessions, .. } = self;
+        let Self {
+            by_key, sessions, gone, ..
+        } = self;
         let own = &mut by_key[key as usize];
         let from = own.partition_point(|&id| sessions[id as usize].last.saturating_add(gap) <= first);
         let to = own.partition_point(|&id| sessions[id as usize].first < last.saturating_add(gap));
@@ -141,6 +157,8 @@ impl Sessions {
                 first,
                 last,
                 into: id,
+                out: NOT_OUT,
+                changed: true,
             });
             own.insert(from, id);
             self.live += 1;
@@ -150,7 +168,11 @@ impl Sessions {
         let kept = own[from];
         let end = sessions[own[to - 1] as usize].last;
         for other in own.drain(from + 1..to) {
-            sessions[other as usize].into = kept;
+            let other_session = &mut sessions[other as usize];
+            other_session.into = kept;
+            if other_session.out != NOT_OUT {
+                gone.push((key, other_session.out));
+            }
             self.live -= 1;
             if (other as usize) < with_state {
                 self.joined.push(other);
@@ -159,6 +181,7 @@ impl Sessions {
         let session = &mut sessions[kept as usize];
         session.first = session.first.min(first);
         session.last = end.max(last);
+        session.changed = true;
         kept
     }
 
@@ -201,6 +224,59 @@ impl Sessions {
         let mut ids = self.all();
         ids.retain(|&id| is_chosen(&self.sessions[id as usize]));
         ids
+    }
+
+    /// Returns the sessions of these keys that have changed since they were put out.
+    fn changed(&self, keys: &[u32]) -> Vec<u32> {
+        let all = keys.iter().flat_map(|&key| &self.by_key[key as usize]);
+        all.copied().filter(|&id| self.sessions[id as usize].changed).collect()
+    }
+
+    /// Notes that these sessions are out under the starts that they have.
+    fn put_out(&mut self, ids: &[u32]) {
+        for &id in ids {
+            let session = &mut self.sessions[id as usize];
+            (session.out, session.changed) = (session.first, false);
+        }
+    }
+
+    /// Returns the rows of the changed sessions of these keys, with those that take back what is no longer there.
+    fn updates(&mut self, plan: &Plan, keys: &[u32]) -> Result<Option<RecordBatch>> {
+        let changed = self.changed(keys);
+        let mut gone = std::mem::take(&mut self.gone);
+        for &id in &changed {
+            let session = self.sessions[id as usize];
+            if session.out != NOT_OUT && session.out != session.first {
+                gone.push((session.key, session.out));
+            }
+        }
+        let taken_back = self.taken_back(plan, &gone)?;
+        let rows = self.rows(plan, &changed, false)?;
+        self.put_out(&changed);
+        let parts: Vec<_> = taken_back.into_iter().chain(rows).collect();
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let all = concat_batches(&plan.output, &parts);
+        all.map(Some).map_err(Error::arrow("join the sessions' rows"))
+    }
+
+    /// Returns rows that take back the sessions of these keys and starts.
+    fn taken_back(&self, plan: &Plan, gone: &[(u32, i64)]) -> Result<Option<RecordBatch>> {
+        if gone.is_empty() {
+            return Ok(None);
+        }
+        let keys: Vec<u32> = gone.iter().map(|(key, _)| *key).collect();
+        let mut columns = plan.codec.columns(&self.table, &keys)?;
+        columns.push(plan.time_column(gone.iter().map(|(_, start)| *start)));
+        let mark: ArrayRef = Arc::new(BooleanArray::from(vec![true; gone.len()]));
+        let rest = &plan.output.fields()[columns.len()..plan.output.fields().len() - 1];
+        columns.extend(rest.iter().map(|field| new_null_array(field.data_type(), gone.len())));
+        columns.push(mark);
+        let records = RecordBatch::try_new(plan.output.clone(), columns);
+        records
+            .map(Some)
+            .map_err(Error::arrow("build the rows of sessions that are gone"))
     }
 
     /// Forgets the sessions of a key.
@@ -260,6 +336,9 @@ impl Sessions {
                 false => columns.push(accumulator.evaluate(ids)),
             }
         }
+        if plan.retracts && !is_state {
+            columns.push(Arc::new(BooleanArray::from(vec![false; ids.len()])));
+        }
         let schema = if is_state { &plan.state } else { &plan.output };
         let options = RecordBatchOptions::new().with_row_count(Some(ids.len()));
         let records = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
@@ -295,7 +374,13 @@ impl Shard {
         self.find_keys(index, part);
         self.sessions.by_key.resize(self.sessions.table.len(), vec![]);
         self.keys.iter().for_each(|&key| self.sessions.clear_key(key));
-        self.add(plan, index, part)
+        self.add(plan, index, part)?;
+        // A snapshot follows an emit: what it holds was put out.
+        if plan.retracts {
+            let ids = self.sessions.changed(&self.keys);
+            self.sessions.put_out(&ids);
+        }
+        Ok(())
     }
 
     /// Finds the keys of the sessions of `part`.
@@ -329,14 +414,17 @@ impl Shard {
         let closes_all = context.mode == OutputMode::Append && context.last;
         let is_open = |session: &Session| !closes_all && closed.is_none_or(|closed| plan.is_open(session.last, closed));
         let none_closed = !closes_all && closed.is_none_or(|closed| plan.is_open(self.sessions.oldest, closed));
-        let due: Vec<u32> = match (context.mode, none_closed) {
-            (OutputMode::Complete, _) => self.sessions.all(),
-            (_, true) => vec![],
-            (_, false) => self.sessions.chosen(|session| !is_open(session)),
+        let ended = match context.mode == OutputMode::Complete || none_closed {
+            true => vec![],
+            false => self.sessions.chosen(|session| !is_open(session)),
         };
-        let rows = self.sessions.rows(plan, &due, false)?;
+        let rows = match context.mode {
+            OutputMode::Append => self.sessions.rows(plan, &ended, false),
+            OutputMode::Update => self.sessions.updates(plan, self.journal.changed()),
+            OutputMode::Complete => self.sessions.rows(plan, &self.sessions.all(), false),
+        }?;
         self.journal.emitted();
-        let has_closed = context.mode != OutputMode::Complete && !due.is_empty();
+        let has_closed = !ended.is_empty();
         let is_sparse = self.sessions.sessions.len() > 2 * self.sessions.live;
         if has_closed || is_sparse {
             let (sessions, keys) = self.sessions.rebuilt(plan, is_open)?;

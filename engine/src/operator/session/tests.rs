@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aggregate::AggregateKind;
 use crate::metrics::Metrics;
+use crate::operator::retract::split;
 
 const GAP: i64 = 10;
 const LATENESS: i64 = 6;
@@ -196,8 +197,78 @@ fn what_is_no_session_is_refused() {
     check("user", "time", 0, "longer than nothing");
     check("host", "time", 5, "host");
     let refusal = operator().refusal(OutputMode::Update).expect("no update");
-    assert!(refusal.contains("use mode append or complete"), "{refusal}");
+    assert!(refusal.contains("taken back in mode update"), "{refusal}");
     assert_eq!(operator().refusal(OutputMode::Append), None);
+}
+
+/// What a reader knows who keeps the last row of each key and start, and drops what is taken back.
+type Known = BTreeMap<(String, i64), (i64, (i64, i64))>;
+
+/// Emits in mode update, and follows.
+fn follow(operator: &mut SessionAggregate, watermark_micros: Option<i64>, known: &mut Known) -> usize {
+    let context = EmitContext {
+        mode: OutputMode::Update,
+        watermark_micros,
+        last: false,
+    };
+    let mut taken_back = 0;
+    for records in operator.emit(context, &pool()).expect("columns") {
+        assert_eq!(records.schema(), operator.schema());
+        let (rows, gone) = split(records).expect("the column is there");
+        let time = |records: &RecordBatch, column: usize, row| {
+            let times = records.column(column).as_primitive::<TimestampMicrosecondType>();
+            times.value(row)
+        };
+        let key = |records: &RecordBatch, row| {
+            let user = records.column(0).as_string::<i32>().value(row).to_owned();
+            (user, time(records, 1, row))
+        };
+        if let Some(gone) = gone {
+            for row in 0..gone.num_rows() {
+                taken_back += 1;
+                known
+                    .remove(&key(&gone, row))
+                    .expect("only what was put out is taken back");
+                assert!(
+                    (2..5).all(|column| gone.column(column).is_null(row)),
+                    "there is nothing else in it"
+                );
+            }
+        }
+        for row in 0..rows.num_rows() {
+            let number = |column: usize| rows.column(column).as_primitive::<Int64Type>().value(row);
+            known.insert(key(&rows, row), (time(&rows, 2, row), (number(3), number(4))));
+        }
+    }
+    taken_back
+}
+
+fn totals_of(known: Known) -> Totals {
+    let entry = |((user, start), (end, total))| ((user, start, end), total);
+    known.into_iter().map(entry).collect()
+}
+
+#[test]
+fn update_takes_back_sessions_that_begin_earlier_or_join_an_earlier_one() {
+    let mut operator = operator().with_updates();
+    let mut known = Known::new();
+    absorb(&mut operator, None, &[("a", 20), ("a", 40), ("b", 7)]);
+    assert_eq!(follow(&mut operator, None, &mut known), 0);
+    absorb(&mut operator, None, &[("a", 45)]);
+    assert_eq!(
+        follow(&mut operator, None, &mut known),
+        0,
+        "one that goes on is put out again"
+    );
+    absorb(&mut operator, None, &[("a", 15)]);
+    assert_eq!(follow(&mut operator, None, &mut known), 1, "one that begins earlier");
+    absorb(&mut operator, None, &[("a", 28), ("a", 35)]);
+    assert_eq!(follow(&mut operator, None, &mut known), 1, "one that joins another");
+    absorb(&mut operator, None, &[]);
+    assert_eq!(follow(&mut operator, None, &mut known), 0);
+    let rows = [15, 20, 28, 35, 40, 45].map(|time| ("a", time));
+    assert_eq!(totals_of(known), naive(&[&rows[..], &[("b", 7)]].concat()));
+    assert!(operator.refusal(OutputMode::Append).is_some());
 }
 
 /// Rows that are never more than the lateness older than the newest before.
@@ -261,5 +332,29 @@ proptest! {
         }
         totals.extend(emit(&mut operator, mode, watermark, true));
         prop_assert_eq!(totals, naive(&rows));
+    }
+
+    #[test]
+    fn sessions_that_are_updated_are_those_of_a_plain_loop_over_restarts(
+        rows in in_time(),
+        size in 1..40_usize,
+        restarts in prop::collection::vec(any::<bool>(), 120),
+    ) {
+        let mut operator = operator().with_updates();
+        let mut files = vec![];
+        let mut known = Known::new();
+        let mut watermark = None;
+        for (rows, is_restarted) in rows.chunks(size).zip(restarts) {
+            if is_restarted {
+                operator = self::operator().with_updates();
+                operator.set_seed(Seed(5, 6));
+                files.iter().for_each(|file| operator.restore(file, watermark).expect("a state"));
+            }
+            prop_assert_eq!(absorb(&mut operator, watermark, rows), 0);
+            watermark = watermark.max(rows.iter().map(|row| row.1 - LATENESS).max());
+            follow(&mut operator, watermark, &mut known);
+            files.extend(snapshot(&mut operator, Extent::Delta));
+        }
+        prop_assert_eq!(totals_of(known), naive(&rows));
     }
 }
