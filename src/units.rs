@@ -3,10 +3,27 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+/// Units as SQL writes them, and as `humantime` does.
+const LONG_UNITS: [(&str, &str); 4] = [
+    ("milliseconds", "ms"),
+    ("millisecond", "ms"),
+    ("microseconds", "us"),
+    ("microsecond", "us"),
+];
+
+/// Reads a span of time such as `1 minute`, `250 milliseconds`, `1h 30m`.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn span(text: &str) -> Result<Duration, humantime::DurationError> {
+    let short = |text: String, &(long, short): &(&str, &str)| text.replace(long, short);
+    humantime::parse_duration(&LONG_UNITS.iter().fold(text.to_owned(), short))
+}
+
 /// Reads `1s`, `500ms`, `2m 30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let bare = text.parse::<f64>().is_ok();
-    match humantime::parse_duration(text) {
+    match span(text) {
         Ok(duration) => Ok(duration),
         Err(_) if bare && text != "0" => Err(format!("`{text}` needs a unit, as in `{text}s` or `{text}ms`")),
         Err(_) if text == "0" => Ok(Duration::ZERO),
@@ -64,6 +81,8 @@ mod tests {
     fn durations_and_sizes_are_read_as_people_write_them() {
         assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("250 milliseconds"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1s 1 microsecond"), Ok(Duration::from_micros(1_000_001)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert_eq!(
             duration("5").expect_err("no unit"),

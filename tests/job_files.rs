@@ -206,6 +206,9 @@ fn explain_shows_the_operators_of_every_query() {
         "tokenize line ascii",
         "aggregate count(*) AS",
         "result (word Utf8",
+        "state: each group for good; in memory in 64 shards, and in the checkpoint",
+        "in parallel: a batch a thread, with groups of its own",
+        "native operators: aggregate, tokenize\n",
     ] {
         assert!(shown.contains(expected), "{expected} in {shown}");
     }

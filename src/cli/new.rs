@@ -21,6 +21,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("word_count", "wordcount"),
     ("errors_a_minute", "errors"),
     ("json_to_parquet", "archive"),
+    ("json_to_parquet", "replay"),
 ];
 
 /// Write a commented job file to start from

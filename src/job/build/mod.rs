@@ -6,6 +6,7 @@
 //! ```
 
 mod analysis;
+mod explained;
 mod input;
 mod output;
 pub mod probe;
@@ -142,20 +143,21 @@ fn job_input(source: &SourcePlan, input: Input) -> JobInput {
 }
 
 /// Returns each query's steps as text: the columns that are read, the operators in the order in which rows pass them, the
-/// columns of the result.
+/// columns of the result; then what is kept, and how it runs.
 ///
 /// # Errors
 /// When a statement is wrong or can't run as a stream.
 pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
     let queries = planned(plan, &Functions::default())?;
     let explained = written(plan).zip(&queries);
-    let texts =
-        explained.map(|(query, planned)| format!("query {} ({}):\n{}", query.name, query.mode, indented(planned)));
-    Ok(texts.collect::<Vec<_>>().join("\n"))
-}
-
-fn indented(planned: &Planned) -> String {
-    planned.explain().lines().map(|line| format!("  {line}\n")).collect()
+    let text = |(query, planned): (&QueryPlan, &Planned)| {
+        let how = explained::how(planned, query.mode.into());
+        let steps = planned.explain();
+        let lines = steps.lines().chain(how.iter().map(String::as_str));
+        let lines: String = lines.map(|line| format!("  {line}\n")).collect();
+        format!("query {} ({}):\n{lines}", query.name, query.mode)
+    };
+    Ok(explained.map(text).collect::<Vec<_>>().join("\n"))
 }
 
 /// Returns the decoder of a source's payloads, with every column that it can make; `None` for payloads as they are.

@@ -11,6 +11,7 @@ use datafusion_common::{Result, ScalarValue, exec_err};
 use datafusion_expr::{Cast, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::wrong_call;
+use crate::units;
 
 pub(in crate::sql) const TUMBLE: &str = "tumble";
 pub(in crate::sql) const HOP: &str = "hop";
@@ -273,7 +274,7 @@ fn micros(value: &ScalarValue, usage: &str) -> Result<i64> {
             if has_calendar_unit(text) {
                 return Err(wrong("has no fixed length: use days at most"));
             }
-            let span = humantime::parse_duration(text).map_err(|error| wrong(&format!("can't be read ({error})")))?;
+            let span = units::span(text).map_err(|error| wrong(&format!("can't be read ({error})")))?;
             if span.subsec_nanos() % 1000 != 0 {
                 return Err(wrong("is finer than a microsecond"));
             }
@@ -332,6 +333,7 @@ mod tests {
         check("5m", Ok(300_000_000));
         check("1h 30m", Ok(5_400_000_000));
         check("250ms", Ok(250_000));
+        check("250 milliseconds", Ok(250_000));
         check("1 day", Ok(86_400_000_000));
     }
 
