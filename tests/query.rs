@@ -275,3 +275,24 @@ fn an_output_file_appears_only_when_it_is_whole() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn union_all_puts_rows_of_several_files_and_topics_together() {
+    let (broker, scratch) = (Broker::shared(), Scratch::new("query-several"));
+    let topic = broker.new_topic("query-several", 1);
+    broker.produce(&topic, 0, ["x", "y"].map(NewRecord::of));
+    let file = |name: &str, lines: usize| {
+        let path = scratch.join(name);
+        fs::write(&path, "line\n".repeat(lines)).expect("the scratch folder can be written");
+        path.display().to_string()
+    };
+    let (one, other) = (file("one.log", 3), file("other.log", 4));
+    let sql = format!(
+        "SELECT source, count(*) AS n FROM (SELECT 'one' AS source FROM '{one}' UNION ALL SELECT 'other' FROM '{other}' \
+         UNION ALL SELECT 'topic' FROM kafka('{topic}')) GROUP BY source ORDER BY source"
+    );
+    let shown = millstream(&["-b", broker.bootstrap(), "--format", "csv", &sql])
+        .expect_code(0)
+        .stdout;
+    assert_eq!(shown, "source,n\none,3\nother,4\ntopic,2\n");
+}
