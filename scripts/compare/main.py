@@ -44,9 +44,9 @@ def main():
 
 
 def write_page(place):
-    """Writes the page of what was found last: a small comparison's does not take the place of the real one."""
+    """Writes the page of what was found last: a quick comparison's does not take the place of the real one."""
     found = Results.load(place.results)
-    folder = ROOT if found["size"]["lines"] >= LINES else place.folder / "page"
+    folder = ROOT if found["size"]["lines"] > QUICK_LINES else place.folder / "page"
     page.write(found, folder)
     say(f"{folder / 'BENCHMARKS.md'} is written from {place.results}")
 
