@@ -1,6 +1,7 @@
 """Writes BENCHMARKS.md and its charts from what was found."""
 
 import os
+import re
 import shlex
 
 import bars
@@ -182,7 +183,7 @@ def _settings(found):
 
 
 def _commands(found):
-    parts = ["## Commands", "", "As they were run; `scripts/compare/main.py --help` runs parts of it.", ""]
+    parts = ["## Commands", "", "As they were run, but for the broker's address; `scripts/compare/main.py --help` runs parts of it.", ""]
     for run in found["runs"]:
         if run["command"]:
             parts.append(f"- {run['work']}, {PEERS[run['peer']].title}: `{_command(run['command'])}`")
@@ -195,7 +196,8 @@ def _commands(found):
 def _command(words):
     """Returns a command for a shell at the root of the project."""
     home = os.path.expanduser("~")
-    return shlex.join(words).replace(f"{ROOT}/", "").replace(home, "~")
+    command = shlex.join(words).replace(f"{ROOT}/", "").replace(home, "~")
+    return re.sub(r"127\.0\.0\.1(:\d+)?", lambda found: "localhost:9092" if found[1] else "localhost", command)
 
 
 def _number(value):

@@ -385,11 +385,12 @@ mod tests {
             let mut ids = vec![];
             for number in 0..30 {
                 let bytes = vec![b'a'; 3 * number];
-                table.intern_run(&Run::of(&bytes, 7), false, &mut ids, |_| &bytes);
+                table.intern_run(&Run::of(Some(&bytes), 7), false, &mut ids, |_| &bytes);
             }
-            assert_eq!(ids, (0..30).collect::<Vec<u32>>(), "round {round}");
+            table.intern_run(&Run::of(None, 7), false, &mut ids, |_| &[]);
+            assert_eq!(ids, (0..=30).collect::<Vec<u32>>(), "round {round}");
         }
-        assert_eq!(table.len(), 30);
+        assert_eq!(table.len(), 31);
     }
 
     #[test]

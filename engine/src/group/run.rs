@@ -108,10 +108,11 @@ impl Places {
 
 #[cfg(test)]
 impl Run {
-    /// Returns one key under a hash that is not its own.
-    pub(super) fn of(bytes: &[u8], hash: u64) -> Self {
+    /// Returns one key, or null, under a hash that is not its own.
+    pub(super) fn of(bytes: Option<&[u8]>, hash: u64) -> Self {
         let mut run = Self::new();
-        run.fill(bytes, Seed(1, 2), std::iter::once(Some((0, bytes.len()))));
+        let span = bytes.map(|bytes| (0, bytes.len()));
+        run.fill(bytes.unwrap_or_default(), Seed(1, 2), std::iter::once(span));
         run.hashes[0] = hash;
         run
     }

@@ -75,7 +75,8 @@ impl Slots {
         self.slots.len() >= SLOTS_FAR
     }
 
-    /// Makes room for `more` keys beside those of `hashes`, so that a slot stays free and most keys are in the slot where they are looked for.
+    /// Makes room for `more` keys beside those of `hashes`, so that a slot stays free and most keys are in the slot where they
+    /// are looked for.
     #[inline]
     pub(super) fn reserve(&mut self, more: usize, hashes: &[u64]) {
         let wanted = (hashes.len() + more) * 16 / 9 + 1;
