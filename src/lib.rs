@@ -28,6 +28,7 @@
 
 pub mod cli;
 pub mod job;
+pub mod pages;
 #[cfg(feature = "sql")]
 pub mod sql;
 mod units;

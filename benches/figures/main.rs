@@ -103,6 +103,7 @@ const SECTIONS: &[(&str, Section)] = &[
 ];
 
 fn main() {
+    millstream::pages::use_small_pages();
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let size = if arguments.iter().any(|argument| argument == "--quick") {
         QUICK

@@ -112,7 +112,7 @@ pub(super) struct Wordcount {
     #[arg(long, value_name = "N", value_parser = value::positive)]
     threads: Option<NonZeroUsize>,
     /// Memory for batches that wait or are worked on
-    #[arg(long, value_name = "BYTES", default_value = "32MiB", value_parser = value::bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = value::bytes)]
     queue: u64,
 }
 

@@ -497,7 +497,7 @@ table! {
         /// Worker threads; the number of cores by default
         threads: Option<At<NonZeroUsize>>,
         /// Memory for batches that wait or are worked on
-        queue: At<Bytes> = "32MiB",
+        queue: At<Bytes> = "8MiB",
         /// Rows of a batch at most
         batch_rows: At<NonZeroUsize> = "8192",
     }

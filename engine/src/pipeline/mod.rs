@@ -88,7 +88,7 @@ impl Settings {
             threads,
             trigger: None,
             checkpoint_interval: None,
-            queue_bytes: 32 << 20,
+            queue_bytes: 8 << 20,
         }
     }
 }

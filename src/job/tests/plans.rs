@@ -114,7 +114,7 @@ fn defaults_are_those_of_the_reference() {
         checkpoint: None,
         checkpoint_interval: Duration::ZERO,
         threads: None,
-        queue_bytes: 32 << 20,
+        queue_bytes: 8 << 20,
         batch_rows: 8192.try_into().expect("not zero"),
     };
     assert_eq!(plan.run, run);
