@@ -164,7 +164,7 @@ def _threads(found):
         "## Two threads beside one",
         "",
         f"`millstream wordcount --threads N` of a file of {found['size']['thread_lines']:,} lines of nine words, each word equally likely; "
-        "medians of five runs in turns.",
+        "one thread on one core, two on two; medians of five runs in turns.",
         "",
         "| distinct words | threads | wall s | CPU s |",
         "|---|---|---|---|",

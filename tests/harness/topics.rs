@@ -43,7 +43,23 @@ impl Broker {
     /// When the broker refuses.
     #[track_caller]
     pub(crate) fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.replicas));
+        self.create(
+            NewTopic::new(name, partitions, TopicReplication::Fixed(self.replicas)),
+            settings,
+        );
+    }
+
+    /// Makes a topic of one partition, whose replicas are on these brokers, with settings.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub(crate) fn create_topic_on(&self, name: &str, brokers: &[i32], settings: &[(&str, &str)]) {
+        self.create(NewTopic::new(name, 1, TopicReplication::Variable(&[brokers])), settings);
+    }
+
+    #[track_caller]
+    fn create<'a>(&self, mut topic: NewTopic<'a>, settings: &[(&'a str, &'a str)]) {
         topic.config.extend(settings);
         let results = block_on(self.admin().create_topics(&[topic], &options()));
         expect_one(results.expect("the broker answers"));

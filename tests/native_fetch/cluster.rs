@@ -1,4 +1,4 @@
-//! Three brokers, of which one dies in mid-read, comes back, and leads again.
+//! Three brokers, of which one dies in mid-read, comes back, and leads again, with its records or without.
 
 use crate::harness::broker::Broker;
 use crate::harness::process::{Run, Running};
@@ -68,4 +68,36 @@ fn leaders_that_move_and_brokers_that_die_lose_and_repeat_nothing() {
         running.signal("TERM");
         running.wait(PATIENCE).expect_code(0);
     }
+}
+
+#[test]
+fn records_that_a_leader_without_them_replaced_end_the_job_and_are_named() {
+    let (cluster, brokers) = Broker::cluster();
+    let topic = Broker::unique("unclean");
+    cluster.create_topic_on(&topic, &[2, 3], &[("unclean.leader.election.enable", "true")]);
+    let words = |number| (0..number).map(|_| NewRecord::of("word"));
+    cluster.produce(&topic, 0, words(10));
+    let scratch = Scratch::new("unclean");
+    let run = Run::millstream(&scratch, "count").args(["wordcount", "-b", cluster.bootstrap(), "-t", &topic]);
+    let mut running = run.args(["--client", "native", "--every", "20ms"]).start();
+    running.wait_until(PATIENCE, "all is counted", |run| (count(run) == Some(10)).then_some(()));
+
+    brokers[2].kill();
+    cluster.produce(&topic, 0, words(10));
+    running.wait_until(PATIENCE, "the leader's are counted", |run| {
+        (count(run) == Some(20)).then_some(())
+    });
+    brokers[1].kill();
+    brokers[2].restart();
+    eventually(PATIENCE, "the other leads, with half of the records", || {
+        (cluster.leader(&topic, 0) == Some(3)).then_some(())
+    });
+    // By another producer: the first one's numbers do not fit a log without its records.
+    brokers[2].produce(&topic, 0, words(30));
+    let done = running.wait(PATIENCE).expect_code(6);
+    assert!(
+        done.stderr.contains(&format!("{topic}[0] offsets [10, 20) (replaced")),
+        "{}",
+        done.stderr
+    );
 }

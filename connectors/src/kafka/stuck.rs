@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use engine::error::LostRange;
+use engine::position::OffsetRange;
 use engine::{Error, Result};
 
 use super::bounds::{self, Loss, examine};
@@ -72,6 +74,27 @@ fn resume_after(shared: &Shared, loss: &Loss, span: Span, position: i64) -> Resu
         return bounds::reset_position(from, &loss.lost.partition, span, &shared.cluster).map(|reset| reset.max(next));
     }
     Ok(next)
+}
+
+/// Returns the error of a lane that read records from offset `from` on that the partition no longer holds: a replica leads
+/// that had not got them, and others took their offsets.
+///
+/// That is an error whatever the policy: what was read can't be taken back, and what is there now has offsets that are done.
+pub(super) fn replaced(lane: &Lane, from: i64) -> Error {
+    let offsets = OffsetRange {
+        from: from.min(lane.position),
+        to: lane.position,
+    };
+    let cause =
+        "replaced: other records were read at these offsets, then a replica without them became the leader".to_owned();
+    let partition = lane.partition.clone();
+    Error::DataLoss {
+        lost: vec![LostRange {
+            partition,
+            offsets,
+            cause,
+        }],
+    }
 }
 
 /// Returns the error of a topic that is gone.

@@ -74,6 +74,8 @@ pub(super) enum Problem {
 pub(super) struct RecordBatch<'a> {
     pub(super) base_offset: i64,
     pub(super) last_offset_delta: i32,
+    /// The epoch of the leader that appended it.
+    pub(super) leader_epoch: i32,
     pub(super) producer_id: i64,
     /// Records that the batch says it has; not checked.
     pub(super) count: i32,
@@ -135,17 +137,20 @@ pub(super) fn front(bytes: &[u8], bytes_max: usize) -> Result<Front<'_>, BatchEr
     Ok(Front::Batch(batch, rest))
 }
 
-/// Returns the offset after the whole batches of `bytes`, at least `from`.
+/// Returns the offset after the whole batches of `bytes`, at least `from`, and the leader's epoch of the batch before it;
+/// none if no batch reaches beyond `from`.
 ///
 /// Only headers are looked at, so that the next request can go out before the records are decoded; what is wrong with them
 /// is for the decoding to say, and ends the walk here.
-pub(super) fn next_offset(mut bytes: &[u8], from: i64, bytes_max: usize) -> i64 {
-    let mut next = from;
+pub(super) fn next_offset(mut bytes: &[u8], from: i64, bytes_max: usize) -> (i64, Option<i32>) {
+    let (mut next, mut leader_epoch) = (from, None);
     while let Ok(Front::Batch(batch, rest)) = front(bytes, bytes_max) {
-        next = next.max(batch.next_offset());
+        if batch.next_offset() > next {
+            (next, leader_epoch) = (batch.next_offset(), Some(batch.leader_epoch));
+        }
         bytes = rest;
     }
-    next
+    (next, leader_epoch)
 }
 
 impl<'a> RecordBatch<'a> {
@@ -156,6 +161,7 @@ impl<'a> RecordBatch<'a> {
         let word = |at| i32::from_be_bytes(field(whole, at).expect(WHOLE));
         Self {
             base_offset: number(0),
+            leader_epoch: word(12),
             checksum: u32::from_be_bytes(field(whole, 17).expect(WHOLE)),
             attributes: u16::from_be_bytes(field(whole, CHECKED_FROM).expect(WHOLE)),
             last_offset_delta: word(23),

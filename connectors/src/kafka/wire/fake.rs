@@ -29,6 +29,8 @@ pub(super) enum Act {
     Throttle(Duration),
     /// Sends everyone to another broker.
     Prefer(i32),
+    /// Says from which offset on its log is not the one that was read.
+    Part(i64),
 }
 
 /// A fetch as a broker saw it.
@@ -387,12 +389,14 @@ impl Serving {
             error: 0,
             end: log.end(),
             preferred: -1,
+            parts_at: None,
             records: Vec::new(),
         };
         let is_replica = state.seen.iter().any(|seen| seen.node != self.node) && log.leader != self.node;
         match act {
             Some(Act::Error(error)) => part.error = *error,
             Some(Act::Prefer(node)) => part.preferred = *node,
+            Some(Act::Part(offset)) if wanted.last_epoch >= 0 => part.parts_at = Some(*offset),
             _ if wanted.topic_id != [0; 16] && wanted.topic_id != state.topic_id => part.error = 100,
             _ if log.leader != self.node && !(is_replica && state.logs.len() == 1) => part.error = 6,
             _ if wanted.epoch < log.epoch => part.error = 74,
@@ -408,6 +412,7 @@ struct Wanted {
     topic_id: TopicId,
     partition: i32,
     epoch: i32,
+    last_epoch: i32,
     offset: i64,
     max_bytes: i32,
 }
@@ -431,14 +436,13 @@ fn read_fetch(input: &mut Input<'_>, version: i16) -> Result<Vec<Wanted>, Malfor
         }
         for _ in 0..input.count(1)? {
             let (partition, epoch, offset) = (input.i32()?, input.i32()?, input.i64()?);
-            if version >= 12 {
-                input.i32()?;
-            }
+            let last_epoch = if version >= 12 { input.i32()? } else { -1 };
             input.i64()?;
             wanted.push(Wanted {
                 topic_id,
                 partition,
                 epoch,
+                last_epoch,
                 offset,
                 max_bytes: input.i32()?,
             });
@@ -454,6 +458,7 @@ struct Part {
     error: i16,
     end: i64,
     preferred: i32,
+    parts_at: Option<i64>,
     records: Vec<u8>,
 }
 
@@ -469,6 +474,15 @@ impl Part {
             output.i32(self.preferred);
         }
         output.bytes(&self.records);
-        output.tags();
+        match self.parts_at {
+            Some(offset) if version >= 12 => {
+                // One tagged field: its number, its length, and an epoch, an offset and no tagged field in it.
+                [1, 0, 13].into_iter().for_each(|number| output.varint(number));
+                output.i32(2);
+                output.i64(offset);
+                output.tags();
+            }
+            _ => output.tags(),
+        }
     }
 }

@@ -12,6 +12,9 @@ use super::output::Output;
 /// The last version that names topics; later ones give their ids.
 pub(super) const BY_NAME_MAX: i16 = 12;
 
+/// The tagged field of a partition whose leader's log parts from what was read: an epoch, and the offset where it ends.
+const DIVERGING_EPOCH: u32 = 0;
+
 /// What is asked for of all partitions together.
 #[derive(Clone, Debug)]
 pub(super) struct Question<'q> {
@@ -29,6 +32,8 @@ pub(super) struct Wanted<'q> {
     pub(super) topic_id: TopicId,
     pub(super) partition: i32,
     pub(super) leader_epoch: i32,
+    /// The epoch of the batch before the offset, or -1: a leader that does not have it there says where its log parts.
+    pub(super) last_epoch: i32,
     pub(super) offset: i64,
     pub(super) max_bytes: i32,
 }
@@ -59,8 +64,7 @@ pub(super) fn write(output: &mut Output, version: i16, question: &Question<'_>, 
             output.i32(partition.leader_epoch);
             output.i64(partition.offset);
             if version >= 12 {
-                // The epoch of the last record: only replicas say it.
-                output.i32(-1);
+                output.i32(partition.last_epoch);
             }
             output.i64(-1);
             output.i32(partition.max_bytes);
@@ -96,6 +100,8 @@ pub(super) struct Part {
     /// The offset after the last record that can be read.
     pub(super) end: i64,
     pub(super) aborted: Vec<Aborted>,
+    /// The first offset at which the log is not the one that was read before, if there is such.
+    pub(super) parts_at: Option<i64>,
     /// The replica to read from instead, or -1.
     pub(super) preferred_replica: i32,
     /// Where in the answer the records are.
@@ -150,7 +156,14 @@ impl Part {
         let preferred_replica = if version >= 11 { input.i32()? } else { -1 };
         let length = input.nullable_bytes()?.map_or(0, <[u8]>::len);
         let records = input.position() - length..input.position();
-        input.tags()?;
+        let mut parts_at = None;
+        input.visit_tags(|tag, mut field| {
+            if tag == DIVERGING_EPOCH {
+                field.i32()?;
+                parts_at = Some(field.i64()?);
+            }
+            Ok(())
+        })?;
         Ok(Self {
             topic: String::new(),
             topic_id: [0; 16],
@@ -158,6 +171,7 @@ impl Part {
             error,
             end: if last_stable < 0 { high_watermark } else { last_stable },
             aborted,
+            parts_at,
             preferred_replica,
             records,
         })
@@ -230,6 +244,7 @@ mod tests {
             topic_id: [9; 16],
             partition,
             leader_epoch: 4,
+            last_epoch: 3,
             offset: 1,
             max_bytes: 2,
         };

@@ -241,12 +241,15 @@ impl Fetcher {
         let track = &mut self.tracks[track];
         let lane = &track.lane;
         track.leaving = match part.error {
+            None if part.parts_at.is_some() => part.parts_at.map(Why::Parted),
             None if part.preferred_replica >= 0 && part.preferred_replica != self.node => {
                 Some(Why::Nearer(part.preferred_replica))
             }
             None => {
                 let bytes_max = self.network.settings.answer_bytes_max;
-                track.ahead = batch::next_offset(&bytes[part.records.clone()], lane.position, bytes_max);
+                let (ahead, epoch) = batch::next_offset(&bytes[part.records.clone()], lane.position, bytes_max);
+                track.ahead = ahead;
+                track.last_epoch = epoch.unwrap_or(track.last_epoch);
                 track.failures = 0;
                 // A batch that did not fit must be asked for whole; its decoding says how large it is.
                 let is_further = track.ahead > lane.position;
@@ -260,7 +263,11 @@ impl Fetcher {
             }
             // A replica may be behind its leader.
             Some(code) if track.replica.is_some() => Some(Why::Moved(code.to_string())),
-            Some(Code::OffsetOutOfRange) => Some(Why::OutOfRange),
+            Some(Code::OffsetOutOfRange) => {
+                // A leader that does not know the epoch says this too.
+                track.last_epoch = -1;
+                Some(Why::OutOfRange)
+            }
             Some(code @ (Code::UnsupportedVersion | Code::UnsupportedCompressionType)) => {
                 Some(Why::Unsupported(format!("{}: {code}", lane.partition)))
             }
@@ -392,7 +399,10 @@ fn hand_back(mut track: Track, why: Option<&Why>, intake: &Intake, reports: &Sen
     } else {
         track.lane.flush(intake)?;
         track.asked = None;
-        track.ahead = track.lane.position;
+        if track.ahead != track.lane.position {
+            track.ahead = track.lane.position;
+            track.last_epoch = -1;
+        }
         let why = track.leaving.take().or_else(|| why.cloned());
         Report::Left(Box::new(track), why.unwrap_or(Why::Dismissed))
     };
@@ -407,6 +417,7 @@ impl<'t> Wanted<'t> {
             topic_id: track.topic_id,
             partition: track.lane.partition.index,
             leader_epoch: track.leader_epoch,
+            last_epoch: track.last_epoch,
             offset: track.ahead,
             max_bytes: track.fetch_bytes,
         }

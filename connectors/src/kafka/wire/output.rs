@@ -51,7 +51,7 @@ impl Output {
         self.bytes.extend_from_slice(id);
     }
 
-    fn varint(&mut self, mut value: u32) {
+    pub(super) fn varint(&mut self, mut value: u32) {
         while value >= 0x80 {
             self.bytes.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;

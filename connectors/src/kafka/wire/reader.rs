@@ -211,6 +211,7 @@ impl NativeReader {
             Why::Nearer(node) => track.replica = Some((node, Instant::now() + REPLICA_AGE)),
             Why::Dismissed => {}
             Why::OutOfRange => waiting.out_of_range = true,
+            Why::Parted(offset) => return Err(stuck::replaced(&track.lane, offset).into()),
             Why::Unsupported(reason) => {
                 let error = track.lane.error(&only_librdkafka(&reason));
                 self.waiting.push(waiting);

@@ -70,7 +70,9 @@ impl SegmentReader {
         let decoded = result.map_err(|failure| self.lane.error(failure))?;
         debug_assert_eq!(
             decoded.next_offset,
-            next_offset(segment, range.from, BATCH_BYTES_MAX).min(range.to.max(range.from)),
+            next_offset(segment, range.from, BATCH_BYTES_MAX)
+                .0
+                .min(range.to.max(range.from)),
             "the headers alone say how far a segment reaches"
         );
         if !self.lane.rows.is_empty() {

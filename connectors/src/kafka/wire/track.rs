@@ -26,6 +26,8 @@ pub(super) struct Track {
     pub(super) asked: Option<i64>,
     /// The offset that the next request asks for.
     pub(super) ahead: i64,
+    /// The leader's epoch of the batch before `ahead`, or -1 if that is not known.
+    pub(super) last_epoch: i32,
     /// When records came last, counted in answers.
     pub(super) served: u64,
     /// How often it was handed on without an answer in between.
@@ -45,6 +47,8 @@ pub(super) enum Why {
     Nearer(i32),
     /// The leader does not hold the offset.
     OutOfRange,
+    /// The leader's log is not the one that was read, from this offset on.
+    Parted(i64),
     /// It can't be read natively.
     Unsupported(String),
     /// Nothing came of the connection.
@@ -63,6 +67,7 @@ impl Track {
             is_cut: false,
             asked: None,
             ahead: lane.position,
+            last_epoch: -1,
             served: 0,
             failures: 0,
             whole: 0,

@@ -58,7 +58,7 @@ proptest! {
         let last = batches.last().expect("one at least");
         prop_assert_eq!(taken.records, records);
         prop_assert_eq!(decoded.next_offset, last.base_offset + i64::from(last.last_offset_delta) + 1);
-        prop_assert_eq!(super::super::batch::next_offset(&bytes, 0, BYTES_MAX), decoded.next_offset);
+        prop_assert_eq!(super::super::batch::next_offset(&bytes, 0, BYTES_MAX).0, decoded.next_offset);
     }
 
     #[test]
@@ -211,7 +211,7 @@ fn a_part_at_the_end_is_left_for_the_next_fetch() {
         };
         assert_eq!(decoded.wanted_bytes, wanted, "{end} bytes");
         assert_eq!(
-            super::super::batch::next_offset(&bytes[..end], 0, BYTES_MAX),
+            super::super::batch::next_offset(&bytes[..end], 0, BYTES_MAX).0,
             next_offset
         );
     }

@@ -290,6 +290,20 @@ fn a_refusal_ends_the_job_and_names_the_partition() {
 }
 
 #[test]
+fn a_leader_with_other_records_at_offsets_that_were_read_ends_the_job() {
+    let cluster = Cluster::start(1);
+    cluster.append(0, &["a", "b"]);
+    cluster.append(0, &["c"]);
+    let mut reading = Reading::start(&cluster, None, &[]);
+    reading.until_read(0, &["a", "b", "c"]);
+    cluster.change(|state| state.acts.push_back((0, Act::Part(1))));
+    cluster.append(0, &["d"]);
+    let error = reading.until_failed();
+    assert!(error.contains("access[0] offsets [1, 3) (replaced"), "{error}");
+    reading.stop();
+}
+
+#[test]
 fn a_topic_that_was_made_anew_ends_the_job() {
     let cluster = Cluster::start(1);
     cluster.append(0, &["a"]);

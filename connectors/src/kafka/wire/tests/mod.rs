@@ -62,7 +62,7 @@ fn check(batches: &[TestBatch], aborted: &[Aborted], expected: &[&str], next_off
     assert_eq!(values(&taken), expected);
     assert_eq!((decoded.next_offset, decoded.wanted_bytes), (next_offset, None));
     assert_eq!(
-        super::batch::next_offset(&bytes, 0, BYTES_MAX),
+        super::batch::next_offset(&bytes, 0, BYTES_MAX).0,
         next_offset,
         "the headers say the same"
     );
