@@ -17,10 +17,21 @@ pub const POINTS: &[&str] = &[
     "after_acknowledge",
 ];
 
+/// Every crash point of an archive, in the order in which it passes them; the first five once or more for each file.
+pub const ARCHIVE_POINTS: &[&str] = &[
+    "archive_mid_file",
+    "archive_before_journal",
+    "archive_after_journal",
+    "archive_mid_publish",
+    "archive_after_publish",
+    "archive_after_manifest",
+    "archive_after_header",
+];
+
 /// Ends the process here if the environment asks for it.
 ///
 /// # Panics
-/// In debug builds, when `name` is not one of [`POINTS`].
+/// In debug builds, when `name` is not one of [`POINTS`] or [`ARCHIVE_POINTS`].
 #[inline]
 pub fn point(name: &str) {
     #[cfg(debug_assertions)]
@@ -38,7 +49,8 @@ mod armed {
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
     pub(super) fn pass(name: &str) {
-        assert!(super::POINTS.contains(&name), "{name} is listed");
+        let is_listed = super::POINTS.contains(&name) || super::ARCHIVE_POINTS.contains(&name);
+        assert!(is_listed, "{name} is listed");
         let Some((armed, count)) = ARMED.get_or_init(read) else {
             return;
         };

@@ -1,5 +1,6 @@
 //! The codec of a Parquet file's pages, as a user names it.
 
+use std::fmt;
 use std::str::FromStr;
 
 use engine::{Error, Result};
@@ -50,6 +51,18 @@ impl FromStr for Compression {
     }
 }
 
+impl fmt::Display for Compression {
+    /// Writes what [`FromStr`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Snappy => f.write_str("snappy"),
+            Self::Lz4 => f.write_str("lz4"),
+            Self::Zstd(level) => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
 impl Compression {
     /// Returns the codec in parquet-rs's terms.
     ///
@@ -77,6 +90,8 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: Option<Compression>) {
         assert_eq!(text.parse::<Compression>().ok(), expected, "{text}");
+        let again = expected.map(|codec| codec.to_string().parse().ok());
+        assert_eq!(again.flatten(), expected, "it reads what it writes");
     }
 
     #[test]

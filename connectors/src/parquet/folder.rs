@@ -1,7 +1,7 @@
 //! The sink's folder on disk: whose it is, what is staged, what is final.
 //!
-//! The staging folder carries the number of the run in its name. A new run takes it over by renaming it, so an older run
-//! that is still alive finds nothing under the name that it knows: it can neither begin, prepare nor commit anything.
+//! The staging folder is taken over by a new run ([`Staging`]), so an older run that is still alive can neither begin,
+//! prepare nor commit anything.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,9 +13,11 @@ use engine::{Epoch, Error, Result};
 use parquet::file::properties::WriterPropertiesPtr;
 use serde::{Deserialize, Serialize};
 
+use super::archive;
 use super::manifest::{self, Entry, EntryFile};
 use super::naming;
 use super::staged::StagedFile;
+use super::staging::Staging;
 
 /// The sub-folder for everything that is not output. Readers of data lakes pass over names that begin with `_`.
 pub(super) const PRIVATE: &str = "_millstream";
@@ -23,15 +25,15 @@ pub(super) const PRIVATE: &str = "_millstream";
 /// The folder of the committed epochs' entries, in [`PRIVATE`].
 pub(super) const MANIFEST: &str = "manifest";
 
-const OWNER: &str = "owner.json";
-const STAGING_PREFIX: &str = "staging-";
+/// The job that a folder belongs to, in [`PRIVATE`].
+pub(super) const OWNER: &str = "owner.json";
 
 /// A folder that this run of a job may write to.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
     manifest: PathBuf,
-    staging: PathBuf,
+    staging: Staging,
 }
 
 /// The content of `owner.json`.
@@ -55,21 +57,22 @@ impl Folder {
             None if begun => return Err(refused(root, output_is_gone(job))),
             None => {
                 check_empty(root)?;
+                check_no_archive(root)?;
                 fs::create_dir_all(&private).map_err(Error::io("create", &private))?;
                 write_owner(&private, job)?;
                 sync_folder(root)?;
                 root.parent().map_or(Ok(()), sync_folder)?;
             }
         }
-        let folder = Self {
-            manifest: private.join(MANIFEST),
-            staging: private.join(format!("{STAGING_PREFIX}{generation}")),
-            root: root.to_owned(),
-        };
-        create_folder(&folder.manifest)?;
-        folder.take_over_staging(&private, generation)?;
+        let manifest = private.join(MANIFEST);
+        create_folder(&manifest)?;
+        let staging = Staging::take_over(root, &private, generation)?;
         sync_folder(&private)?;
-        Ok(folder)
+        Ok(Self {
+            root: root.to_owned(),
+            manifest,
+            staging,
+        })
     }
 
     /// Begins the staged file `sequence`.
@@ -93,7 +96,7 @@ impl Folder {
         let mut file = File::create(&path).map_err(|error| self.failed("create", &path, error))?;
         file.write_all(&text).map_err(Error::io("write", &path))?;
         file.sync_all().map_err(Error::io("sync", &path))?;
-        sync(&self.staging).map_err(|error| self.failed("sync", &self.staging, error))
+        sync(self.staging.path()).map_err(|error| self.failed("sync", self.staging.path(), error))
     }
 
     /// Gives the epoch's files their final names, then its entry. What was done before is not done again.
@@ -118,15 +121,16 @@ impl Folder {
 
     /// Removes everything that was staged, and the files of epochs after `epoch` that a lost checkpoint had committed.
     pub(super) fn roll_back_to(&self, epoch: Epoch) -> Result<()> {
-        for folder in [&self.staging, &self.manifest] {
+        for folder in [self.staging.path(), &self.manifest] {
             for newer in manifest::epochs(folder)? {
                 if newer > epoch {
                     self.withdraw(&folder.join(naming::entry(newer)))?;
                 }
             }
         }
-        for item in fs::read_dir(&self.staging).map_err(Error::io("list", &self.staging))? {
-            let path = item.map_err(Error::io("list", &self.staging))?.path();
+        let staging = self.staging.path();
+        for item in fs::read_dir(staging).map_err(Error::io("list", staging))? {
+            let path = item.map_err(Error::io("list", staging))?.path();
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         Ok(())
@@ -138,7 +142,7 @@ impl Folder {
         let entry = match Entry::read(path) {
             Ok(entry) => entry,
             // An entry that was being staged when the process died may be torn. Then nothing of it was committed.
-            Err(_) if path.starts_with(&self.staging) => return Ok(()),
+            Err(_) if path.starts_with(self.staging.path()) => return Ok(()),
             Err(error) => return Err(error),
         };
         for file in entry.files.iter().filter(|file| file.name != naming::TABLE) {
@@ -197,52 +201,18 @@ impl Folder {
         }
     }
 
-    /// Renames the staging folder of the last run to this one's, or makes it.
-    fn take_over_staging(&self, private: &Path, generation: u64) -> Result<()> {
-        let mut runs = generations(private)?;
-        runs.retain(|&run| run < generation);
-        if !exists(&self.staging)?
-            && let Some(last) = runs.pop()
-        {
-            let old = private.join(format!("{STAGING_PREFIX}{last}"));
-            fs::rename(&old, &self.staging).map_err(|error| self.failed("rename", &old, error))?;
-        }
-        create_folder(&self.staging)?;
-        for run in runs {
-            let old = private.join(format!("{STAGING_PREFIX}{run}"));
-            fs::remove_dir_all(&old).map_err(Error::io("remove", &old))?;
-        }
-        // Looked at last: of two runs that start at once, at least the older one sees the other's folder.
-        match generations(private)?.last() {
-            Some(&last) if last > generation => Err(self.fenced()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the error of an act in the staging folder: a folder that is gone was taken over by a later run.
     fn failed(&self, act: &'static str, path: &Path, error: io::Error) -> Error {
-        if error.kind() == ErrorKind::NotFound && !self.staging.is_dir() {
-            return self.fenced();
-        }
-        Error::io(act, path)(error)
+        self.staging.failed(act, path, error)
     }
 
     /// Returns an error of a staged file; if the folder was taken over, that.
     pub(super) fn explain(&self, error: Error) -> Error {
-        match error {
-            Error::Io { act, path, source } => self.failed(act, &path, source),
-            other => other,
-        }
-    }
-
-    fn fenced(&self) -> Error {
-        Error::Fenced {
-            what: self.root.display().to_string(),
-        }
+        self.staging.explain(error)
     }
 }
 
-fn refused(root: &Path, problem: String) -> Error {
+/// Returns the error of a folder that can't be written to.
+pub(super) fn refused(root: &Path, problem: String) -> Error {
     let output = root.display().to_string();
     Error::Sink { output, problem }
 }
@@ -262,7 +232,7 @@ fn output_is_gone(job: &str) -> String {
 }
 
 /// Checks that a folder without an owner holds nothing that a reader would take for this job's output.
-fn check_empty(root: &Path) -> Result<()> {
+pub(super) fn check_empty(root: &Path) -> Result<()> {
     let items = match fs::read_dir(root) {
         Ok(items) => items,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -282,7 +252,8 @@ fn check_empty(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read_owner(path: &Path) -> Result<Option<String>> {
+/// Returns the job that owns a folder, as its file `owner.json` at `path` says; `None` when there is none.
+pub(super) fn read_owner(path: &Path) -> Result<Option<String>> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -308,19 +279,19 @@ fn write_owner(private: &Path, job: &str) -> Result<()> {
     sync_folder(private)
 }
 
-/// Returns the numbers of the runs that have a staging folder, ascending.
-fn generations(private: &Path) -> Result<Vec<u64>> {
-    let mut runs = Vec::new();
-    for item in fs::read_dir(private).map_err(Error::io("list", private))? {
-        let name = item.map_err(Error::io("list", private))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(STAGING_PREFIX));
-        runs.extend(number.and_then(|number| number.parse::<u64>().ok()));
+/// Checks that a folder is no archive.
+fn check_no_archive(root: &Path) -> Result<()> {
+    match exists(&root.join(PRIVATE).join(archive::HEADER))? {
+        true => Err(refused(
+            root,
+            "the folder is an archive that a replay has begun: use another folder".to_owned(),
+        )),
+        false => Ok(()),
     }
-    runs.sort_unstable();
-    Ok(runs)
 }
 
-fn create_folder(path: &Path) -> Result<()> {
+/// Makes a folder that may be there.
+pub(super) fn create_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::io("create", path)(error)),
         _ => Ok(()),
@@ -340,7 +311,7 @@ fn length(path: &Path) -> Result<Option<u64>> {
 }
 
 /// Makes the names in a folder durable.
-fn sync_folder(path: &Path) -> Result<()> {
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
     sync(path).map_err(Error::io("sync", path))
 }
 

@@ -15,6 +15,7 @@
 //! An epoch's files are written in the staging folder, closed and synced by `prepare`, and renamed to their final names
 //! by `commit`. No staged name ends in `.parquet`, so a reader of `DIR/**/*.parquet` sees committed rows only.
 
+pub mod archive;
 pub mod bytes;
 mod compression;
 mod folder;
@@ -25,6 +26,7 @@ mod open;
 mod properties;
 pub mod source;
 mod staged;
+mod staging;
 mod stored;
 
 use std::path::PathBuf;
@@ -230,7 +232,7 @@ impl ParquetSink {
             _ if self.options.layout == Layout::Table => naming::TABLE.to_owned(),
             _ => naming::changes(self.epoch, sequence),
         };
-        let written = file.finish(self.epoch, &self.job);
+        let written = file.finish(staged::footer(origin.as_ref(), self.epoch, &self.job));
         let written = written.map_err(|error| self.folder().explain(error))?;
         let (partition, offsets) = origin.map(|origin| (origin.partition, origin.offsets)).unzip();
         let entry = EntryFile {

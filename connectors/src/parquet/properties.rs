@@ -4,10 +4,10 @@ use arrow::datatypes::{DataType, Schema};
 use engine::{Error, Result};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::Encoding;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
-use super::ParquetOptions;
+use super::{Compression, ParquetOptions};
 
 /// Bytes of a minimum or maximum that statistics keep: enough to skip by, whatever the size of the values.
 const STATISTICS_BYTES_MAX: usize = 64;
@@ -16,21 +16,40 @@ const STATISTICS_BYTES_MAX: usize = 64;
 const VALUE: &str = "value";
 
 /// The column of Kafka offsets.
-const OFFSET: &str = "offset";
+pub(super) const OFFSET: &str = "offset";
 
 /// Returns the properties of every file of `schema`.
 ///
 /// # Errors
 /// When a column's type has no Parquet form, or the compression level is out of range.
 pub(super) fn writer_properties(schema: &Schema, options: &ParquetOptions) -> Result<WriterProperties> {
+    let ParquetOptions {
+        compression,
+        row_group_rows,
+        row_group_bytes,
+        ..
+    } = *options;
+    Ok(builder(schema, compression, row_group_rows, row_group_bytes)?.build())
+}
+
+/// Returns the properties of files of `schema`, for those that add to them.
+///
+/// # Errors
+/// When a column's type has no Parquet form, or the compression level is out of range.
+pub(super) fn builder(
+    schema: &Schema,
+    compression: Compression,
+    row_group_rows: usize,
+    row_group_bytes: usize,
+) -> Result<WriterPropertiesBuilder> {
     ArrowSchemaConverter::new()
         .convert(schema)
         .map_err(|error| Error::Invalid(format!("parquet: these columns can't be written: {error}")))?;
     let mut properties = WriterProperties::builder()
-        .set_compression(options.compression.to_parquet()?)
+        .set_compression(compression.to_parquet()?)
         .set_created_by(concat!("millstream ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_max_row_group_row_count(Some(options.row_group_rows))
-        .set_max_row_group_bytes(Some(options.row_group_bytes))
+        .set_max_row_group_row_count(Some(row_group_rows))
+        .set_max_row_group_bytes(Some(row_group_bytes))
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX))
         .set_column_index_truncate_length(Some(STATISTICS_BYTES_MAX));
     for field in schema.fields() {
@@ -49,5 +68,5 @@ pub(super) fn writer_properties(schema: &Schema, options: &ParquetOptions) -> Re
             _ => properties,
         };
     }
-    Ok(properties.build())
+    Ok(properties)
 }

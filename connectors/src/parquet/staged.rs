@@ -94,9 +94,9 @@ impl StagedFile {
         self.writer.inner_mut().file = None;
     }
 
-    /// Writes the footer and makes the file durable.
-    pub(super) fn finish(mut self, epoch: Epoch, job: &str) -> Result<Written> {
-        for (key, value) in footer(self.origin.as_ref(), epoch, job) {
+    /// Writes the footer, with these pairs of keys, without their prefix, and values, and makes the file durable.
+    pub(super) fn finish(mut self, footer: Vec<(&'static str, String)>) -> Result<Written> {
+        for (key, value) in footer {
             self.writer
                 .append_key_value_metadata(KeyValue::new(format!("millstream.{key}"), value));
         }
@@ -167,8 +167,8 @@ impl Write for Checksummed {
     }
 }
 
-/// Returns what the footer says about the file, without the prefix of the keys.
-fn footer(origin: Option<&Origin>, epoch: Epoch, job: &str) -> Vec<(&'static str, String)> {
+/// Returns what the footer says about a file of a job.
+pub(super) fn footer(origin: Option<&Origin>, epoch: Epoch, job: &str) -> Vec<(&'static str, String)> {
     let mut footer = vec![("job", job.to_owned()), ("epoch", epoch.to_string())];
     if let Some(Origin { partition, offsets }) = origin {
         footer.push(("topic", partition.stream.to_string()));

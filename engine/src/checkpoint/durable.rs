@@ -7,20 +7,29 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 /// Makes a rename or removal in `folder` survive a power loss.
-pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+///
+/// # Errors
+/// When the folder can't be synced.
+pub fn sync_folder(folder: &Path) -> Result<()> {
     let handle = File::open(folder).map_err(Error::io("open", folder))?;
     handle.sync_all().map_err(Error::io("sync", folder))
 }
 
 /// Writes `content` to `staged`, durably.
-pub(super) fn write_synced(staged: &Path, content: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// When the file can't be written.
+pub fn write_synced(staged: &Path, content: &[u8]) -> Result<()> {
     let mut file = File::create(staged).map_err(Error::io("create", staged))?;
     file.write_all(content).map_err(Error::io("write", staged))?;
     file.sync_all().map_err(Error::io("sync", staged))
 }
 
 /// Gives the durable file `staged` its final name, durably; replaces a file of that name.
-pub(super) fn publish(staged: &Path, target: &Path) -> Result<()> {
+///
+/// # Errors
+/// When the file can't be renamed.
+pub fn publish(staged: &Path, target: &Path) -> Result<()> {
     fs::rename(staged, target).map_err(Error::io("rename", staged))?;
     sync_folder(target.parent().unwrap_or(Path::new(".")))
 }

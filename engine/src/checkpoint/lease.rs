@@ -1,4 +1,4 @@
-//! Who may write to a checkpoint folder: one process at a time, and never again one that was replaced.
+//! Who may write to a folder, such as that of a checkpoint: one process at a time, and never again one that was replaced.
 //!
 //! ```text
 //! acquire.lock                         held while a lease changes hands
@@ -10,7 +10,7 @@
 //! old one still has to rename out of it fails; that is the fence, and it has no window.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -30,18 +30,24 @@ const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
 const PREFIX: &str = "owner-";
 const FENCED: &str = "fenced-";
 
-/// The right to write to a checkpoint folder. Ends when it is dropped.
+/// The right to write to a folder. Ends when it is dropped; the folder [`Lease::folder`] stays until the next one, unless
+/// it is [released](Lease::release).
 #[derive(Debug)]
-pub(super) struct Lease {
+pub struct Lease {
     generation: u64,
+    root: PathBuf,
     folder: PathBuf,
     _lock: File,
     heartbeat: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Lease {
-    /// Takes the right to write to `root`.
-    pub(super) fn acquire(root: &Path) -> Result<Self> {
+    /// Takes the right to write to `root`, which is made if need be. Each holder has a higher generation than those
+    /// before it whose folder is still there, and at least `least`.
+    ///
+    /// # Errors
+    /// [`Error::Held`] while a living process has it; when the folder can't be written.
+    pub fn acquire(root: &Path, least: u64) -> Result<Self> {
         fs::create_dir_all(root).map_err(Error::io("create the folder", root))?;
         let _acquiring = lock_to_acquire(root)?;
         let mut owners = owners(root)?;
@@ -49,7 +55,7 @@ impl Lease {
         if let Some((_, folder)) = &last {
             refuse_if_alive(root, folder)?;
         }
-        let generation = last.as_ref().map_or(1, |(generation, _)| generation + 1);
+        let generation = last.as_ref().map_or(1, |(generation, _)| generation + 1).max(least);
         let folder = root.join(format!("{PREFIX}{generation:020}"));
         fs::create_dir(&folder).map_err(Error::io("create the folder", &folder))?;
         let lock = hold(&folder)?;
@@ -59,25 +65,47 @@ impl Lease {
         let heartbeat = start_heartbeat(&lock, &folder)?;
         Ok(Self {
             generation,
+            root: root.to_owned(),
             folder,
             _lock: lock,
             heartbeat: Some(heartbeat),
         })
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    /// Returns the number of this holder.
+    pub fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Returns the folder that files are made in before they are renamed to their place.
-    pub(super) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Returns whether another holder has taken over.
+    pub fn is_fenced(&self) -> bool {
+        !self.folder.exists()
+    }
+
+    /// Gives the right back and leaves no trace of it but the empty `acquire.lock`. The next holder may get the same
+    /// generation, unless its `least` is higher.
+    ///
+    /// # Errors
+    /// When the folder can't be removed.
+    pub fn release(mut self) -> Result<()> {
+        let _acquiring = lock_to_acquire(&self.root)?;
+        self.stop_heartbeat();
+        match fs::remove_dir_all(&self.folder) {
+            // Another holder has removed it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(Error::io("remove", &self.folder)),
+        }
     }
 
     /// Turns the failure of an act in the folder into [`Error::Fenced`] if the folder is gone.
     pub(super) fn explain(&self, root: &Path, error: Error) -> Error {
         match error {
-            Error::Io { .. } if !self.folder.exists() => Error::Fenced {
+            Error::Io { .. } if self.is_fenced() => Error::Fenced {
                 what: format!("the checkpoint {}", root.display()),
             },
             other => other,
@@ -85,13 +113,19 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
+impl Lease {
+    fn stop_heartbeat(&mut self) {
         if let Some((stop, thread)) = self.heartbeat.take() {
             drop(stop);
             // A panic in the heartbeat thread has nothing left to tell.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.stop_heartbeat();
     }
 }
 
@@ -138,7 +172,7 @@ fn refuse_if_alive(root: &Path, folder: &Path) -> Result<()> {
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(0);
     if is_stopped(pid) || is_silent(&file) {
-        tracing::warn!(pid, checkpoint = %root.display(), "the holder of the checkpoint is frozen: taking over");
+        tracing::warn!(pid, folder = %root.display(), "the holder of the folder is frozen: taking over");
         return Ok(());
     }
     Err(Error::Held {
@@ -203,20 +237,35 @@ mod tests {
     #[test]
     fn a_second_process_is_refused_with_the_holders_pid() {
         let root = tempfile::tempdir().expect("a scratch folder");
-        let first = Lease::acquire(root.path()).expect("nobody holds it");
-        match Lease::acquire(root.path()) {
+        let first = Lease::acquire(root.path(), 1).expect("nobody holds it");
+        match Lease::acquire(root.path(), 1) {
             Err(Error::Held { pid, .. }) => assert_eq!(pid, std::process::id()),
             other => panic!("{other:?}"),
         }
         drop(first);
-        let second = Lease::acquire(root.path()).expect("the first let go");
+        let second = Lease::acquire(root.path(), 1).expect("the first let go");
         assert_eq!(second.generation(), 2);
+    }
+
+    #[test]
+    fn a_released_folder_keeps_no_trace_of_its_holder() {
+        let root = tempfile::tempdir().expect("a scratch folder");
+        let first = Lease::acquire(root.path(), 40).expect("nobody holds it");
+        assert_eq!(first.generation(), 40);
+        first.release().expect("it is ours");
+        let names: Vec<_> = fs::read_dir(root.path())
+            .expect("the folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        assert_eq!(names, ["acquire.lock"]);
+        let second = Lease::acquire(root.path(), 50).expect("the first let go");
+        assert_eq!(second.generation(), 50);
     }
 
     #[test]
     fn a_silent_holder_is_fenced() {
         let root = tempfile::tempdir().expect("a scratch folder");
-        let mut frozen = Lease::acquire(root.path()).expect("nobody holds it");
+        let mut frozen = Lease::acquire(root.path(), 1).expect("nobody holds it");
         let (stop, thread) = frozen.heartbeat.take().expect("it beats");
         drop(stop);
         thread.join().expect("the heartbeat ends");
@@ -226,7 +275,7 @@ mod tests {
         let staged = frozen.folder().join("staged");
         fs::write(&staged, "late").expect("it still holds the lease");
 
-        let second = Lease::acquire(root.path()).expect("the first is frozen");
+        let second = Lease::acquire(root.path(), 1).expect("the first is frozen");
         assert_eq!(second.generation(), 2);
         let late = fs::rename(&staged, root.path().join("late")).map_err(Error::io("rename", &staged));
         let error = frozen.explain(root.path(), late.expect_err("the fence"));

@@ -66,7 +66,7 @@ impl LocalStore {
     /// # Errors
     /// When a living process holds it, it belongs to another job, or can't be read.
     pub fn open(root: &Path, parts: Vec<JobPart>) -> Result<Self> {
-        let lease = Lease::acquire(root)?;
+        let lease = Lease::acquire(root, 1)?;
         let job = open_job(root, &lease, parts)?;
         let mut store = Self {
             root: root.to_owned(),

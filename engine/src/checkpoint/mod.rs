@@ -1,6 +1,6 @@
 //! What a job keeps to go on after a crash: positions, the sink's token, and the state of its operators.
 
-mod durable;
+pub mod durable;
 mod lease;
 mod local;
 mod state;
@@ -17,6 +17,7 @@ use crate::position::{Epoch, Partition};
 use crate::sink::{Candidate, Token};
 use crate::source::SourceState;
 
+pub use lease::Lease;
 pub use local::LocalStore;
 
 /// Where checkpoints are kept. The last two are: which of them is the truth, the sink says at a restart.

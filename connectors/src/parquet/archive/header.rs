@@ -1,0 +1,206 @@
+//! The header: what an archive is of, and all that decides its names and bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use engine::{Error, OffsetRange, Partition, Result};
+use serde::{Deserialize, Serialize};
+
+use super::super::folder::PRIVATE;
+use super::{FORMAT, HEADER, check_format, unusable};
+
+/// What an archive is of. Bounds are numbers, fixed when the replay began or was given another end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArchiveHeader {
+    /// The version of this layout.
+    pub format: u32,
+    /// The version of the program that began the archive.
+    pub written_by: String,
+    /// The cluster's id, where the brokers tell.
+    pub cluster_id: Option<String>,
+    /// The topics, with their ids where the brokers have ids.
+    pub topics: BTreeMap<String, Option<String>>,
+    /// The pattern that chose the topics when the replay began, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// Where the replay starts, in the words of the command.
+    pub from: String,
+    /// Where it ends, in the words of the command.
+    pub to: String,
+    /// What decides names and bytes.
+    pub settings: Settings,
+    /// The bounds of each partition, by topic and number.
+    pub partitions: Vec<PartitionBounds>,
+}
+
+/// The offsets of one partition that an archive is to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionBounds {
+    /// The topic.
+    pub topic: String,
+    /// The number of the partition.
+    pub partition: i32,
+    /// The first offset.
+    pub from: i64,
+    /// The first offset after the last.
+    pub to: i64,
+    /// The files that the manifest lists hold all before this offset.
+    pub archived: i64,
+    /// Ends that the archive was given before, where a file ends too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<i64>,
+}
+
+/// What decides the names and bytes of an archive's files, beside the records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What of a record is kept: `envelope`, `parsed` or `both`.
+    pub layout: String,
+    /// The columns of the files.
+    pub columns: Vec<String>,
+    /// How the values are read, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Whether records of aborted transactions are left out: `read_committed` or `read_uncommitted`.
+    pub isolation: String,
+    /// The codec of the pages.
+    pub compression: String,
+    /// The columns with a bloom filter.
+    pub bloom_filter: Vec<String>,
+    /// What names the folders of rows, from the outside in.
+    pub partition_by: Vec<String>,
+    /// A file ends at each multiple of so many offsets.
+    pub segment_offsets: u64,
+    /// The most rows of a file.
+    pub file_rows: Option<u64>,
+    /// The bytes after which a file ends.
+    pub file_bytes: Option<u64>,
+    /// The most milliseconds between the times of a file's records.
+    pub file_span_ms: Option<u64>,
+}
+
+impl ArchiveHeader {
+    /// Returns the header of a new archive.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            format: FORMAT,
+            written_by: concat!("millstream ", env!("CARGO_PKG_VERSION")).to_owned(),
+            cluster_id: None,
+            topics: BTreeMap::new(),
+            pattern: None,
+            from: String::new(),
+            to: String::new(),
+            settings,
+            partitions: Vec::new(),
+        }
+    }
+
+    /// Returns the header of the archive in `dir`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it can't be read, is damaged, or is of a later version.
+    pub fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(PRIVATE).join(HEADER);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let header: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(&path, error))?;
+        check_format(&path, header.format)?;
+        Ok(Some(header))
+    }
+
+    /// Returns whether the manifest lists all that the archive is to hold.
+    pub fn is_complete(&self) -> bool {
+        self.partitions.iter().all(|bounds| bounds.archived >= bounds.to)
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a header has string keys only") + "\n"
+    }
+}
+
+impl PartitionBounds {
+    /// Returns the partition.
+    pub fn partition(&self) -> Partition {
+        Partition::new(self.topic.as_str(), self.partition)
+    }
+
+    /// Returns the offsets that the archive is to hold.
+    pub fn offsets(&self) -> OffsetRange {
+        OffsetRange {
+            from: self.from,
+            to: self.to,
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the first setting that is not the same in `other`: its name, its value here, and its value there.
+    pub fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let fields = |settings: &Self| match serde_json::to_value(settings) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => unreachable!("settings are an object of plain fields"),
+        };
+        let (mine, theirs) = (fields(self), fields(other));
+        let names: std::collections::BTreeSet<_> = mine.keys().chain(theirs.keys()).collect();
+        let text = |value: Option<&serde_json::Value>| match value {
+            None | Some(serde_json::Value::Null) => "none".to_owned(),
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        let differs = names.into_iter().find(|name| mine.get(*name) != theirs.get(*name))?;
+        Some((differs.clone(), text(mine.get(differs)), text(theirs.get(differs))))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn settings() -> Settings {
+        Settings {
+            layout: "envelope".to_owned(),
+            columns: vec!["offset".to_owned(), "value".to_owned()],
+            format: None,
+            isolation: "read_committed".to_owned(),
+            compression: "zstd:1".to_owned(),
+            bloom_filter: Vec::new(),
+            partition_by: Vec::new(),
+            segment_offsets: 1_000_000,
+            file_rows: None,
+            file_bytes: Some(256 << 20),
+            file_span_ms: None,
+        }
+    }
+
+    #[test]
+    fn the_setting_that_differs_is_named_with_both_values() {
+        let other = Settings {
+            file_rows: Some(7),
+            ..settings()
+        };
+        assert_eq!(settings().difference(&settings()), None);
+        let differs = ("file_rows".to_owned(), "none".to_owned(), "7".to_owned());
+        assert_eq!(settings().difference(&other), Some(differs));
+    }
+
+    #[test]
+    fn an_archive_is_complete_when_the_manifest_reaches_the_ends() {
+        let mut header = ArchiveHeader::new(settings());
+        header.partitions = vec![PartitionBounds {
+            topic: "web".to_owned(),
+            partition: 0,
+            from: 5,
+            to: 10,
+            archived: 5,
+            cuts: Vec::new(),
+        }];
+        assert!(!header.is_complete());
+        header.partitions[0].archived = 10;
+        assert!(header.is_complete());
+    }
+}

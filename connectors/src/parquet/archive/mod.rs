@@ -1,0 +1,67 @@
+//! The archive: a folder of Parquet files that hold ranges of offsets of Kafka topics, and what is known of them.
+//!
+//! ```text
+//! DIR/topic=web/partition-00003-offset-…120000-…240000.parquet     one partition's offsets [120000, 240000)
+//! DIR/date=2026-01-31/topic=web/partition-00003-offset-….parquet   the same, in folders by columns
+//! DIR/_millstream/archive.json                                     the header: topics, bounds, what decides bytes
+//! DIR/_millstream/journal/commit-….json                            files on their way into the folder, or out of it
+//! DIR/_millstream/manifest.jsonl                                   all files, sorted by name, once the archive is complete
+//! DIR/_millstream/owner-…/ staging-…/                              whoever works on it, and its files under way
+//! ```
+//!
+//! A file has its final name only after the journal names it, durably; a restart finishes what the journal holds. So a
+//! reader of `DIR/**/*.parquet` sees whole files, each once, whatever happened. A complete archive keeps no journal and no
+//! trace of who worked on it: it is the same, byte for byte, whatever interrupted the work.
+
+mod chunks;
+mod folder;
+mod footer;
+mod header;
+mod journal;
+mod limits;
+mod manifest;
+mod name;
+mod plan;
+mod segment;
+
+pub use self::chunks::{CHUNK_BYTES, CHUNK_ROWS};
+pub use self::folder::{ArchiveFolder, Contents, StagedPath};
+pub use self::footer::Footer;
+pub use self::header::{ArchiveHeader, PartitionBounds, Settings};
+pub use self::journal::{Appearing, Commit, Covered};
+pub use self::limits::FileLimits;
+pub use self::manifest::FileEntry;
+pub use self::name::{FileName, file_name, is_inside};
+pub use self::plan::FilePlan;
+pub use self::segment::SegmentWriter;
+
+/// The layout of the header, the journal and the manifest that this version reads and writes.
+const FORMAT: u32 = 1;
+
+/// The header, in the private sub-folder.
+pub(super) const HEADER: &str = "archive.json";
+
+/// The manifest, in the private sub-folder.
+const MANIFEST: &str = "manifest.jsonl";
+
+/// The folder of commits that are not in the manifest, in the private sub-folder.
+const JOURNAL: &str = "journal";
+
+/// Returns the error of an archive's own file that can't be used.
+fn unusable(path: &std::path::Path, problem: impl std::fmt::Display) -> engine::Error {
+    engine::Error::Sink {
+        output: path.display().to_string(),
+        problem: format!("the file of the archive can't be used: {problem}"),
+    }
+}
+
+/// Checks the version that a file of the archive says.
+fn check_format(path: &std::path::Path, format: u32) -> engine::Result<()> {
+    match format {
+        1..=FORMAT => Ok(()),
+        _ => Err(unusable(
+            path,
+            format!("its format is {format}, this version reads up to {FORMAT}"),
+        )),
+    }
+}
