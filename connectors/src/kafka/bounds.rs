@@ -48,7 +48,7 @@ pub(super) struct Loss {
     /// The first offset to read after the loss; `None` when the partition itself is gone.
     pub(super) position: Option<i64>,
     /// Where the partition ends now, if the job is bounded.
-    end: Option<i64>,
+    pub(super) end: Option<i64>,
 }
 
 /// Resolves the bounds of a first start.
@@ -118,7 +118,10 @@ fn is_other_end(to: Option<&End>, recorded: &SourceState) -> bool {
 }
 
 /// Resolves the end anew. What was read is read: a partition that is beyond its end has reached it.
-fn renewed_ends(
+///
+/// # Errors
+/// When the end does not exist, or the brokers do not answer.
+pub(super) fn renewed_ends(
     positions: &Positions,
     options: &SourceOptions,
     survey: &Survey,
@@ -212,7 +215,11 @@ fn recorded_identity(state: &SourceState) -> Identity {
     serde_json::from_value(state.identity.clone()).unwrap_or_default()
 }
 
-fn identity(ids: &BTreeMap<String, String>, options: &SourceOptions) -> Result<serde_json::Value> {
+/// Returns what a state keeps to recognise the topics.
+///
+/// # Errors
+/// When the ids are no JSON.
+pub(super) fn identity(ids: &BTreeMap<String, String>, options: &SourceOptions) -> Result<serde_json::Value> {
     let identity = Identity {
         topic_ids: ids.clone(),
         to: options.to.as_ref().map(End::to_string),
@@ -251,7 +258,8 @@ fn settle(
     Ok(())
 }
 
-fn losses(state: &SourceState, survey: &Survey) -> Vec<Loss> {
+/// Returns what is gone of that which is still to be read.
+pub(super) fn losses(state: &SourceState, survey: &Survey) -> Vec<Loss> {
     let ids = recorded_ids(state);
     let mut losses = Vec::new();
     for (partition, &position) in &state.positions.0 {

@@ -196,6 +196,11 @@ impl Cluster {
         })
     }
 
+    /// Returns the cluster's id, if the brokers tell it within `patience`.
+    pub(super) fn id(&self, patience: Duration) -> Option<String> {
+        self.consumer().client().fetch_cluster_id(patience)
+    }
+
     /// Returns the brokers, for messages.
     pub(super) fn brokers(&self) -> &str {
         &self.brokers

@@ -1,7 +1,8 @@
 //! One partition under way, whoever reads it: its rows, how far it is, and what the driver knows of that.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use engine::Error;
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     /// Offsets that were skipped while running, because their records are gone.
     pub(super) offsets_lost: AtomicU64,
+    /// The ids that the topics must have, once they are known and where they have some.
+    pub(super) topic_ids: OnceLock<BTreeMap<String, String>>,
     /// Whether it was said that librdkafka reads.
     pub(super) fallback: Once,
 }
@@ -67,6 +70,8 @@ impl From<Error> for Stop {
 pub(super) struct Lane {
     pub(super) partition: Partition,
     rows: Rows,
+    /// Whether rows wait until their batch is full.
+    whole_batches: bool,
     /// The next offset to read.
     pub(super) position: i64,
     /// The position that the driver knows.
@@ -84,6 +89,7 @@ impl Lane {
         } = assignment;
         Self {
             rows: Rows::new(partition.clone(), Arc::clone(&shared.schema), &shared.options),
+            whole_batches: shared.options.whole_batches,
             partition,
             position,
             sent: position,
@@ -122,6 +128,14 @@ impl Lane {
     /// Moves on to an offset before which there is no record any more.
     pub(super) fn reach(&mut self, offset: i64) {
         self.position = self.position.max(offset.min(self.end));
+    }
+
+    /// Sends what there is while nothing more is at hand, unless batches are to be whole.
+    pub(super) fn pause(&mut self, intake: &Intake) -> Result<(), Closed> {
+        match self.whole_batches && !self.rows.is_empty() {
+            true => Ok(()),
+            false => self.flush(intake),
+        }
     }
 
     /// Sends what there is, so that the driver knows the position.

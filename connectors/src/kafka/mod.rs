@@ -16,6 +16,7 @@ mod outgoing;
 mod pattern;
 mod payload;
 mod producer;
+pub mod ranges;
 mod reader;
 pub mod sink;
 pub mod source;

@@ -46,6 +46,9 @@ pub struct SourceOptions {
     pub batch_rows_max: usize,
     /// Bytes of a batch after which it is sent. One record may be larger, so may then be its batch.
     pub batch_bytes_max: usize,
+    /// Whether a batch ends only where it is full, and not when nothing more is at hand: for those who want whole batches
+    /// more than soon ones.
+    pub whole_batches: bool,
     /// Reader threads, each with a connection of its own for its share of the partitions.
     pub readers: usize,
     /// Who reads the records.
@@ -70,6 +73,7 @@ impl SourceOptions {
             on_data_loss: DataLossPolicy::Fail,
             batch_rows_max: 8192,
             batch_bytes_max: 1 << 20,
+            whole_batches: false,
             readers: 1,
             client: Client::Auto,
             metadata_interval: Duration::from_secs(10),
@@ -279,6 +283,20 @@ impl FromStr for End {
                 Some(Place::Offsets(offsets)) => Ok(Self::Offsets(offsets)),
                 None => Err(Error::Invalid(format!("expected latest, {PLACES}, not `{text}`"))),
             },
+        }
+    }
+}
+
+impl fmt::Display for Start {
+    /// Writes what [`FromStr`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::Committed => f.write_str("committed"),
+            Self::Time(milliseconds) => End::Time(*milliseconds).fmt(f),
+            Self::Ago(age) => End::Ago(*age).fmt(f),
+            Self::Offsets(offsets) => End::Offsets(offsets.clone()).fmt(f),
         }
     }
 }

@@ -111,7 +111,7 @@ impl Reader {
             self.take_added()?;
             let got = self.consume(asked)?;
             if got < asked {
-                self.lanes.flush_all()?;
+                self.lanes.pause_all()?;
             }
             self.let_go_of_ended()?;
             self.help_stuck()?;
@@ -320,7 +320,7 @@ impl Lanes {
         lane.reach(offset);
         match lane.is_done() {
             true => self.finish(index),
-            false => self.flush(index),
+            false => self.pause(index),
         }
     }
 
@@ -344,8 +344,12 @@ impl Lanes {
         Ok(assigned.lane.finish(&self.intake)?)
     }
 
-    fn flush_all(&mut self) -> Result<(), Stop> {
-        (0..self.lanes.len()).try_for_each(|index| self.flush(index))
+    fn pause_all(&mut self) -> Result<(), Stop> {
+        (0..self.lanes.len()).try_for_each(|index| self.pause(index))
+    }
+
+    fn pause(&mut self, index: usize) -> Result<(), Stop> {
+        Ok(self.lanes[index].lane.pause(&self.intake)?)
     }
 
     /// Sends what a lane has, so that the driver knows its position.

@@ -81,10 +81,7 @@ impl KafkaSource {
     }
 
     fn chosen(&self, cluster: &Cluster) -> Result<Vec<String>> {
-        match &self.pattern {
-            None => Ok(self.options.topics.clone()),
-            Some(pattern) => pattern.choose(cluster.topic_names(PATIENCE)?, cluster.brokers()),
-        }
+        chosen(&self.options, self.pattern.as_ref(), cluster)
     }
 
     /// Returns what is read, for messages.
@@ -106,34 +103,6 @@ impl KafkaSource {
         self.shared.as_ref().ok_or_else(unopened)
     }
 
-    /// Lifts the ends of partitions whose last stable offset is before a recorded position: an open transaction holds
-    /// that back, and says nothing about loss.
-    fn lift_ends(&self, survey: &mut Survey, recorded: &SourceState) -> Result<()> {
-        let beyond = |partition: &Partition, high: i64| {
-            let end = recorded.ends.as_ref().and_then(|ends| ends.get(partition));
-            recorded
-                .positions
-                .get(partition)
-                .max(end)
-                .is_some_and(|offset| offset > high)
-        };
-        let mut spans = survey.spans.iter_mut();
-        let held: BTreeMap<_, _> = spans
-            .by_ref()
-            .filter(|(partition, span)| beyond(partition, span.high))
-            .collect();
-        if held.is_empty() || !self.options.read_committed {
-            return Ok(());
-        }
-        let partitions: Vec<Partition> = held.keys().map(|&partition| partition.clone()).collect();
-        let all = Cluster::new(&self.options.connection, &self.options.group, false)?;
-        let lifted = all.spans(&partitions, PATIENCE)?;
-        for (partition, span) in held {
-            span.high = lifted.get(partition).map_or(span.high, |lifted| lifted.high);
-        }
-        Ok(())
-    }
-
     fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
         let spawned = thread::Builder::new().name(name).spawn(body);
         let thread = spawned.map_err(|error| Error::Source {
@@ -147,7 +116,7 @@ impl KafkaSource {
     fn start_readers(&mut self, state: &SourceState, intake: &Intake) -> Result<Vec<Sender<Assignment>>> {
         let shared = Arc::clone(self.shared()?);
         let follows = state.ends.is_none();
-        let native = self.native(&shared);
+        let native = native(&shared);
         let mut senders = Vec::new();
         for (number, share) in shares(state, self.options.readers, follows).into_iter().enumerate() {
             let (sender, added) = channel::unbounded();
@@ -164,15 +133,6 @@ impl KafkaSource {
             senders.push(sender);
         }
         Ok(senders)
-    }
-
-    /// Returns the native client, if it reads.
-    fn native(&self, shared: &Shared) -> Option<Native> {
-        if self.options.client == Client::Librdkafka {
-            return None;
-        }
-        let native = Native::new(&self.options.connection);
-        native.inspect_err(|reason| shared.say_librdkafka_reads(reason)).ok()
     }
 }
 
@@ -203,7 +163,7 @@ impl Source for KafkaSource {
         let state = match resume {
             None => bounds::fresh(options, &survey, &cluster)?,
             Some(recorded) => {
-                self.lift_ends(&mut survey, recorded)?;
+                lift_ends(options, &mut survey, recorded)?;
                 bounds::resumed(options, &survey, &cluster, recorded)?
             }
         };
@@ -216,6 +176,7 @@ impl Source for KafkaSource {
             cluster,
             stopping: AtomicBool::new(false),
             offsets_lost: AtomicU64::new(0),
+            topic_ids: bounds::recorded_ids(&state).into(),
             fallback: Once::new(),
         }));
         Ok(state)
@@ -283,6 +244,61 @@ impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Returns the topics of the options, or all that match their pattern now.
+///
+/// # Errors
+/// When the brokers can't be reached, or no topic matches.
+pub(super) fn chosen(
+    options: &SourceOptions,
+    pattern: Option<&TopicPattern>,
+    cluster: &Cluster,
+) -> Result<Vec<String>> {
+    match pattern {
+        None => Ok(options.topics.clone()),
+        Some(pattern) => pattern.choose(cluster.topic_names(PATIENCE)?, cluster.brokers()),
+    }
+}
+
+/// Returns the native client, if it reads.
+pub(super) fn native(shared: &Shared) -> Option<Native> {
+    if shared.options.client == Client::Librdkafka {
+        return None;
+    }
+    let native = Native::new(&shared.options.connection);
+    native.inspect_err(|reason| shared.say_librdkafka_reads(reason)).ok()
+}
+
+/// Lifts the ends of partitions whose last stable offset is before a recorded position: an open transaction holds
+/// that back, and says nothing about loss.
+///
+/// # Errors
+/// When the brokers do not answer.
+pub(super) fn lift_ends(options: &SourceOptions, survey: &mut Survey, recorded: &SourceState) -> Result<()> {
+    let beyond = |partition: &Partition, high: i64| {
+        let end = recorded.ends.as_ref().and_then(|ends| ends.get(partition));
+        recorded
+            .positions
+            .get(partition)
+            .max(end)
+            .is_some_and(|offset| offset > high)
+    };
+    let mut spans = survey.spans.iter_mut();
+    let held: BTreeMap<_, _> = spans
+        .by_ref()
+        .filter(|(partition, span)| beyond(partition, span.high))
+        .collect();
+    if held.is_empty() || !options.read_committed {
+        return Ok(());
+    }
+    let partitions: Vec<Partition> = held.keys().map(|&partition| partition.clone()).collect();
+    let all = Cluster::new(&options.connection, &options.group, false)?;
+    let lifted = all.spans(&partitions, PATIENCE)?;
+    for (partition, span) in held {
+        span.high = lifted.get(partition).map_or(span.high, |lifted| lifted.high);
+    }
+    Ok(())
 }
 
 /// Splits the partitions between the readers. A bounded job has no reader without partitions; one that takes new

@@ -317,7 +317,7 @@ impl Fetcher {
             track.fetch_bytes = track.fetch_bytes.max(i32::try_from(bytes).unwrap_or(i32::MAX));
         }
         track.is_cut = false;
-        track.lane.flush(&self.intake).map_err(Stop::from)?;
+        track.lane.pause(&self.intake).map_err(Stop::from)?;
         Ok(())
     }
 

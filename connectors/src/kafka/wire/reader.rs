@@ -185,12 +185,13 @@ impl NativeReader {
     }
 
     fn add(&mut self, assignment: Assignment) {
+        let ids = self.shared.topic_ids.get();
+        let known = ids.and_then(|ids| ids.get(&*assignment.partition.stream));
         let lane = Lane::new(assignment, &self.shared);
+        let mut track = Track::new(lane, self.network.settings.fetch.partition_bytes);
+        track.topic_id = known.and_then(|id| decoded(id)).unwrap_or_default();
         self.open += 1;
-        self.waiting.push(Waiting::new(Track::new(
-            lane,
-            self.network.settings.fetch.partition_bytes,
-        )));
+        self.waiting.push(Waiting::new(track));
     }
 
     /// Takes a fetcher's report in.
@@ -503,6 +504,11 @@ impl Network {
 /// Returns what is said where only the native client may read, and can't.
 fn only_librdkafka(reason: &str) -> String {
     format!("{reason} (with the client `auto` or `librdkafka` it may be read)")
+}
+
+/// Returns an id that is written as Kafka's tools do; `None` when it is no such text.
+fn decoded(id: &str) -> Option<TopicId> {
+    BASE64.decode(id).ok()?.try_into().ok()
 }
 
 /// Checks that a topic is the one that it was before.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,7 @@ impl Reading {
             cluster: cluster::Cluster::new(&Connection::new("127.0.0.1:1"), "g", true).expect("valid settings"),
             stopping: AtomicBool::new(false),
             offsets_lost: AtomicU64::new(0),
+            topic_ids: OnceLock::new(),
             fallback: Once::new(),
         });
         let network = Native::new(&connection)
