@@ -26,6 +26,7 @@
 //! `examples/` has a program each for a scalar function, an aggregate function, an operator, a format, a source and a sink of
 //! one's own.
 
+pub mod archive;
 pub mod cli;
 pub mod job;
 pub mod pages;

@@ -49,6 +49,16 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| format!("expected lines a second, more than 0, not `{text}`"))
 }
 
+/// Reads `50MB/s`, or bytes as [`bytes`] does; more than none.
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+pub(crate) fn bytes_a_second(text: &str) -> Result<f64, String> {
+    let unknown = || format!("expected bytes a second such as 50MB/s, not `{text}`");
+    match bytes(text.strip_suffix("/s").unwrap_or(text)) {
+        Ok(0) | Err(_) => Err(unknown()),
+        Ok(bytes) => Ok(bytes as f64),
+    }
+}
+
 /// Reads `128MiB`, `1GB`, or a number of bytes.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let split = text
@@ -107,6 +117,10 @@ mod tests {
         assert_eq!(rate("0.5"), Ok(0.5));
         for text in ["0", "-1", "nan", "inf", "fast"] {
             rate(text).expect_err("no rate");
+        }
+        assert_eq!((bytes_a_second("50MB/s"), bytes_a_second("7")), (Ok(5e7), Ok(7.0)));
+        for text in ["0", "MB/s", "50MB/m"] {
+            bytes_a_second(text).expect_err("no rate");
         }
     }
 }

@@ -13,6 +13,10 @@ pub struct Metrics {
     pub rows_in: Counter,
     /// Bytes of those rows in memory.
     pub bytes_in: Counter,
+    /// Files that a replay has committed.
+    pub files_out: Counter,
+    /// Bytes of those files.
+    pub bytes_out: Counter,
     /// Rows given to the sink.
     pub rows_out: Counter,
     /// Rows whose text was not UTF-8 and was repaired with U+FFFD.
@@ -144,6 +148,13 @@ impl Metrics {
     /// Records that the run has reached `offset` in `partition`, for those who watch between two micro-batches.
     pub fn advance(&self, partition: &Partition, offset: i64) {
         lock(&self.positions).advance(partition, offset);
+    }
+
+    /// Records that the run has done `offsets` more offsets of `partition`, whichever they are.
+    pub fn move_on(&self, partition: &Partition, offsets: i64) {
+        if let Some(position) = lock(&self.positions).0.get_mut(partition) {
+            *position += offsets;
+        }
     }
 
     /// Returns the positions that the run has reached.

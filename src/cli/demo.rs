@@ -63,7 +63,7 @@ impl Demo {
              Counting their words in micro-batches of one second:\n",
             broker.brokers()
         ))?;
-        let stop = launch::stop_on_signal()?;
+        let stop = launch::stop_on_signal("stopping after this epoch")?;
         let (metrics, feeding) = (Metrics::default(), Stop::default());
         thread::scope(|scope| {
             let brokers = broker.brokers();

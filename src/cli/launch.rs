@@ -33,7 +33,7 @@ pub(super) struct Launch<'a> {
 impl Launch<'_> {
     /// Runs the job to its end, or until Ctrl-C or SIGTERM.
     pub(super) fn run(self) -> Result<Exit> {
-        let stop = stop_on_signal()?;
+        let stop = stop_on_signal("stopping after this epoch")?;
         let store = match self.checkpoint {
             Some(dir) => Some(Box::new(LocalStore::open(dir, self.job.parts())?) as Box<dyn Store>),
             None => None,
@@ -77,8 +77,8 @@ pub(super) fn checkpoint_in(dir: &Path) -> PathBuf {
     dir.join("_millstream").join("checkpoint")
 }
 
-/// The first signal asks the job to finish its epoch; the second ends the program at once, which loses nothing either.
-pub(super) fn stop_on_signal() -> Result<Arc<Stop>> {
+/// The first signal asks the work to stop, which `says` how; the second ends the program at once, which loses nothing either.
+pub(super) fn stop_on_signal(says: &'static str) -> Result<Arc<Stop>> {
     let stop = Arc::new(Stop::default());
     let raised = Arc::clone(&stop);
     let handler = move || {
@@ -87,15 +87,16 @@ pub(super) fn stop_on_signal() -> Result<Arc<Stop>> {
             eprintln!("millstream: stopped at once; what was not committed will be done again");
             std::process::exit(i32::from(Exit::Resumable as u8));
         }
-        progress::say("millstream: stopping after this epoch; once more to stop at once");
+        progress::say(&format!("millstream: {says}; once more to stop at once"));
         raised.raise();
     };
     ctrlc::set_handler(handler).map_err(|error| Error::Invalid(format!("cannot handle stop signals: {error}")))?;
     Ok(stop)
 }
 
-/// Where a run ends is fixed when it is given that end, so that asking again does not go further.
-fn say_nothing_left(checkpoint: Option<&Path>) {
+/// Says that there was nothing to do. Where a run ends is fixed when it is given that end, so that asking again does not go
+/// further.
+pub(super) fn say_nothing_left(checkpoint: Option<&Path>) {
     if let Some(dir) = checkpoint {
         eprintln!(
             "millstream: nothing left to do: the run kept in {} has reached its end; it goes on when it is given another one",
@@ -104,7 +105,8 @@ fn say_nothing_left(checkpoint: Option<&Path>) {
     }
 }
 
-fn say_resumable(checkpoint: Option<&Path>) {
+/// Says that work was stopped, where what is done is, and how to go on.
+pub(super) fn say_resumable(checkpoint: Option<&Path>) {
     match checkpoint {
         Some(dir) => {
             let command: Vec<_> = std::env::args().map(|word| quoted(&word)).collect();

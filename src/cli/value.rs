@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub(super) use crate::units::{bytes, count, duration, positive, rate};
+pub(super) use crate::units::{bytes, bytes_a_second, count, duration, positive, rate};
 
 /// Where a word count goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

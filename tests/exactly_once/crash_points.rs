@@ -37,11 +37,6 @@ fn a_crash_at_any_point_doubles_and_loses_no_change_in_parquet() {
     check(Kind::Changes, &passed_by(Kind::Changes));
 }
 
-#[test]
-fn a_crash_at_any_point_doubles_and_loses_no_record_of_a_replay() {
-    check(Kind::Replay, &passed_by(Kind::Replay));
-}
-
 /// Returns the points that a job of this kind passes: only those that write files pass the one in the middle of a file, and
 /// none of them has several sinks.
 fn passed_by(kind: Kind) -> Vec<&'static str> {

@@ -11,9 +11,6 @@ use super::job::{Job, Kind};
 /// Blocks of 512 bytes: 32 KiB, less than any job writes to one file, and more than it says.
 const BLOCKS: u32 = 64;
 
-/// One epoch for all that is read.
-const LONG: &str = "10s";
-
 #[test]
 fn a_full_disk_under_a_parquet_table_stops_the_job_and_a_restart_goes_on() {
     check(Kind::Table, "out/_millstream/staging-");
@@ -33,7 +30,7 @@ fn a_full_disk_under_the_checkpoint_stops_the_job_and_a_restart_goes_on() {
 #[track_caller]
 fn check(kind: Kind, path: &str) {
     let job = Job::new(kind, Broker::shared(), Input::small(), "full-disk");
-    let job = job.every(LONG);
+    let job = job.at_once();
     for _ in 0..2 {
         let stopped = job.run_within(BLOCKS).finish(PATIENCE).expect_code(7);
         assert!(

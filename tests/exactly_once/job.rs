@@ -44,8 +44,10 @@ pub(super) struct Job<'a> {
     pub(super) group: String,
     /// The topic that [`Kind::Kafka`] writes to.
     pub(super) topic: String,
-    /// How often counts are put out, or Parquet files are closed; each is an epoch.
+    /// How often counts are put out; each is an epoch. An archive's files end by their rows.
     every: &'static str,
+    /// Rows of an archive's file, if it has a limit.
+    file_rows: Option<&'static str>,
     /// What the command has beside.
     options: Vec<String>,
     runs: Cell<u32>,
@@ -66,6 +68,7 @@ impl<'a> Job<'a> {
             group: Broker::unique(name),
             topic,
             every: "1ms",
+            file_rows: Some("250"),
             options: Vec::new(),
             runs: Cell::new(0),
         }
@@ -75,6 +78,15 @@ impl<'a> Job<'a> {
     pub(super) fn every(mut self, every: &'static str) -> Self {
         self.every = every;
         self
+    }
+
+    /// Puts all that is read out at once: in one epoch, or in files without a limit.
+    pub(super) fn at_once(self) -> Self {
+        Self {
+            every: "10s",
+            file_rows: None,
+            ..self
+        }
     }
 
     /// Lets a partition's next batch be fetched `pause_ms` after the one before at the earliest, however fast the machine
@@ -129,8 +141,11 @@ impl<'a> Job<'a> {
             .args(["--to", "latest"])
     }
 
-    /// Returns the epoch of the newest checkpoint; 0 before there is one.
+    /// Returns the epoch of the newest checkpoint, or the number of an archive's files; 0 before there is one.
     pub(super) fn epoch(&self) -> u64 {
+        if self.kind == Kind::Replay {
+            return crate::harness::parquet::files(&self.folder()).len() as u64;
+        }
         let Ok(entries) = fs::read_dir(self.scratch.join("checkpoint")) else {
             return 0;
         };
@@ -208,15 +223,19 @@ impl<'a> Job<'a> {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let (verb, interval, out) = match self.kind {
-            Kind::Kafka => ("wordcount", "--every", format!("kafka:{}", self.topic)),
-            Kind::Table | Kind::Changes => ("wordcount", "--every", "parquet:out".to_owned()),
-            Kind::Console => ("wordcount", "--every", "console".to_owned()),
-            Kind::Replay => ("replay", "--checkpoint-interval", "out".to_owned()),
+        let (verb, out) = match self.kind {
+            Kind::Kafka => ("wordcount", format!("kafka:{}", self.topic)),
+            Kind::Table | Kind::Changes => ("wordcount", "parquet:out".to_owned()),
+            Kind::Console => ("wordcount", "console".to_owned()),
+            Kind::Replay => ("replay", "out".to_owned()),
         };
         let mut arguments = vec![verb, "--brokers", self.broker.bootstrap(), "--topic", &self.input.topic];
-        arguments.extend(["--group", &self.group, "--checkpoint", "checkpoint", "--out", &out]);
-        arguments.extend([interval, self.every]);
+        arguments.extend(["--group", &self.group, "--out", &out]);
+        match (self.kind, self.file_rows) {
+            (Kind::Replay, Some(rows)) => arguments.extend(["--segment", "10000", "--file-rows", rows]),
+            (Kind::Replay, None) => {}
+            _ => arguments.extend(["--checkpoint", "checkpoint", "--every", self.every]),
+        }
         if self.kind == Kind::Changes {
             arguments.extend(["--mode", "update"]);
         }

@@ -8,7 +8,8 @@ use super::job::{Job, Kind, SLOW};
 
 #[test]
 fn kafkas_own_tool_shows_no_lag_after_a_finished_run() {
-    for kind in Kind::ALL {
+    // An archive commits no offsets.
+    for kind in [Kind::Kafka, Kind::Table, Kind::Changes] {
         let job = Job::new(kind, Broker::shared(), Input::small(), "lag");
         job.run().finish(PATIENCE).expect_code(0);
         expect_no_lag(&job);

@@ -52,15 +52,25 @@ struct Seen {
 impl Facts {
     /// Returns the facts of a run of `job`.
     pub(super) fn new(name: &str, job: &Job) -> Self {
-        let run_id = random_id();
         let sinks = job.queries.iter().map(|query| query.sink.describe());
+        Self {
+            sources: job.inputs.iter().map(|input| input.source.describe()).collect(),
+            sinks: sinks.collect(),
+            has_state: job.queries.iter().any(|query| query.aggregate.is_some()),
+            ..Self::of_work(name, "", "")
+        }
+    }
+
+    /// Returns the facts of work from `source` to `sink` that is no job.
+    pub(super) fn of_work(name: &str, source: &str, sink: &str) -> Self {
+        let run_id = random_id();
         Self {
             name: name.to_owned(),
             id: run_id.clone(),
             run_id,
-            sources: job.inputs.iter().map(|input| input.source.describe()).collect(),
-            sinks: sinks.collect(),
-            has_state: job.queries.iter().any(|query| query.aggregate.is_some()),
+            sources: vec![source.to_owned()],
+            sinks: vec![sink.to_owned()],
+            has_state: false,
         }
     }
 
@@ -118,7 +128,7 @@ impl Lines {
         let sources = sources(facts, metrics, &start, &last, now);
         let watermark = metrics.watermark_micros().and_then(DateTime::from_timestamp_micros);
         let event_time = watermark.map_or_else(|| json!({}), |time| json!({ "watermark": rfc3339(time) }));
-        let line = json!({
+        let mut line = json!({
             "id": facts.id,
             "runId": facts.run_id,
             "name": facts.name,
@@ -141,6 +151,10 @@ impl Lines {
                 "repaired": now.rows_repaired - last.rows_repaired,
             } },
         });
+        if metrics.files_out.get() > 0 {
+            line["sink"]["files"] = json!(metrics.files_out.get());
+            line["sink"]["bytes"] = json!(metrics.bytes_out.get());
+        }
         line.to_string()
     }
 }

@@ -50,11 +50,20 @@ pub(super) struct ProgressArguments {
 impl ProgressArguments {
     /// Returns the progress of `job`, which is called `title`.
     pub(super) fn of(self, title: &str, job: &Job) -> Progress {
+        self.with(title, || Facts::new(title, job))
+    }
+
+    /// Returns the progress of work that is no job, from `source` to `sink`.
+    pub(super) fn of_work(self, title: &str, source: &str, sink: &str) -> Progress {
+        self.with(title, || Facts::of_work(title, source, sink))
+    }
+
+    fn with(self, title: &str, facts: impl FnOnce() -> Facts) -> Progress {
         match self.progress {
             Shown::Text => Progress::new(title),
             Shown::Json => Progress {
                 title: title.to_owned(),
-                form: Form::Json(Box::new(Facts::new(title, job))),
+                form: Form::Json(Box::new(facts())),
             },
         }
     }
@@ -243,6 +252,10 @@ impl View {
             let seconds = self.start.elapsed().as_secs_f64();
             let (rows, bytes) = (metrics.rows_in.get(), metrics.bytes_in.get());
             let mut text = format!("{}, {} in {seconds:.1} s", rows_of(rows), HumanBytes(bytes));
+            if metrics.files_out.get() > 0 {
+                let (files, bytes) = (metrics.files_out.get(), metrics.bytes_out.get());
+                text.push_str(&format!("; {} of {}", files_of(files), HumanBytes(bytes)));
+            }
             for (count, one, many) in [
                 (
                     metrics.rows_repaired.get(),
@@ -278,6 +291,10 @@ impl View {
         let (rows, bytes) = (metrics.rows_in.get(), metrics.bytes_in.get());
         let rows_rate = HumanCount(rate(rows));
         let mut text = format!("{}  {rows_rate} rows/s  {}/s", rows_of(rows), HumanBytes(rate(bytes)));
+        if metrics.files_out.get() > 0 {
+            let (files, bytes) = (metrics.files_out.get(), metrics.bytes_out.get());
+            text.push_str(&format!("  {}, {}/s out", files_of(files), HumanBytes(rate(bytes))));
+        }
         if let Some((done, all)) = metrics.share_done().filter(|&(done, all)| 0 < done && done < all) {
             let left = seconds / done as f64 * (all - done) as f64;
             text.push_str(&format!("  {} left", HumanDuration(Duration::from_secs_f64(left))));
@@ -320,6 +337,11 @@ fn bar() -> MutexGuard<'static, Option<ProgressBar>> {
 
 fn rows_of(count: u64) -> String {
     let noun = if count == 1 { "row" } else { "rows" };
+    format!("{} {noun}", HumanCount(count))
+}
+
+fn files_of(count: u64) -> String {
+    let noun = if count == 1 { "file" } else { "files" };
     format!("{} {noun}", HumanCount(count))
 }
 

@@ -1,35 +1,42 @@
 //! `millstream replay`: archives the records of topics as Parquet files, all columns, each record once.
 
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+mod follow;
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use connectors::kafka::options::{Client, DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
-use connectors::kafka::source::KafkaSource;
-use connectors::parquet::{Compression, Layout, ParquetOptions, ParquetSink};
-use engine::Result;
-use engine::pipeline::{Job, Query, Settings};
-use engine::source::Source;
+use connectors::parquet::Compression;
+use connectors::parquet::archive::{CHUNK_BYTES, CHUNK_ROWS, FileLimits};
+use engine::metrics::Metrics;
+use engine::{Error, Result};
 
+use self::follow::FollowArguments;
 use super::Exit;
 use super::kafka::ConnectionArguments;
-use super::launch::{self, Launch, Output};
-use super::progress::ProgressArguments;
+use super::launch::{self, Output};
+use super::progress::{self, ProgressArguments};
 use super::value;
+use crate::archive::{Outcome, ReplayOptions, Report, SEGMENT_OFFSETS};
 
 const EXAMPLES: &str = "\
 Examples:
   millstream replay --brokers localhost:9092 --topic logs --out archive
-  millstream replay -b localhost:9092 -t logs --out archive --from 7d --compression zstd:3
+  millstream replay -b localhost:9092 -t logs --out archive --from 7d --to 1d --compression zstd:3
+  millstream replay -b localhost:9092 --pattern '^web-' --out archive --file-span 1h --rate 50MB/s
+  millstream replay -b localhost:9092 -t logs --out archive --follow
   duckdb -c \"SELECT count(*) FROM 'archive/**/*.parquet'\"
 
-A replay that was stopped or killed goes on where it was when the same command is given again.";
+A replay that was stopped or killed goes on after its last file when the same command is given again; given another --to, a
+finished one goes on to that. The same range gives the same files, byte for byte, whatever the threads and interruptions.";
 
 /// Archive topics to Parquet: every record once, with key, headers, time, partition and offset
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[group(id = "input", required = true, args = ["topics", "pattern"])]
 pub(super) struct Replay {
     #[command(flatten)]
     connection: ConnectionArguments,
@@ -38,24 +45,26 @@ pub(super) struct Replay {
         long = "topic",
         short = 't',
         value_name = "TOPIC",
-        required = true,
         requires = "brokers",
         value_delimiter = ','
     )]
     topics: Vec<String>,
+    /// Archive all topics whose names match this regular expression, internal ones left out
+    #[arg(long, value_name = "REGEX", requires = "brokers")]
+    pattern: Option<String>,
     /// Folder for the Parquet files
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
     /// Where to start: earliest, latest, committed, a time (2026-01-31T12:00:00Z), an age (1h), or offsets (0:120,1:4000)
     #[arg(long, value_name = "WHERE", default_value = "earliest")]
     from: Start,
-    /// Where to end: latest, a time, an age or offsets
-    #[arg(long, value_name = "WHERE", default_value = "latest")]
+    /// Where to end: latest, a time, an age or offsets; fixed when the replay begins
+    #[arg(long, value_name = "WHERE", default_value = "latest", conflicts_with = "follow")]
     to: End,
-    /// Consumer group whose offsets show how far the replay is [default: millstream-replay-TOPIC]
+    /// Consumer group whose offsets `--from committed` looks up; a replay joins none and commits none
     #[arg(long)]
     group: Option<String>,
-    /// What to do when records were deleted before they were read: fail, skip or reset
+    /// What to do when records were deleted before they were read: fail; skip; with --follow also reset
     #[arg(long, value_name = "POLICY", default_value = "fail")]
     on_data_loss: DataLossPolicy,
     /// Read records of open and aborted transactions too
@@ -67,24 +76,35 @@ pub(super) struct Replay {
     /// none, snappy, lz4 or zstd[:LEVEL]
     #[arg(long, value_name = "CODEC", default_value = "zstd:1")]
     compression: Compression,
+    /// Column with a bloom filter, such as key; may be given several times
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "follow")]
+    bloom_filter: Vec<String>,
     /// Rows of a file at most
     #[arg(long, value_name = "ROWS")]
-    file_rows: Option<u64>,
+    file_rows: Option<NonZeroU64>,
     /// Bytes of a file on disk, about, at most
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = value::bytes)]
     file_bytes: u64,
-    /// How long a file takes rows at most
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
-    file_age: Option<Duration>,
-    /// How often files are closed and become visible
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value::duration)]
-    checkpoint_interval: Duration,
-    /// Folder that keeps positions [default: DIR/_millstream/checkpoint]
-    #[arg(long, value_name = "DIR")]
-    checkpoint: Option<PathBuf>,
-    /// Memory for batches that wait
-    #[arg(long, value_name = "BYTES", default_value = "32MiB", value_parser = value::bytes)]
-    queue: u64,
+    /// Time between a file's first and last record at most, by the records' own times
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "follow")]
+    file_span: Option<Duration>,
+    /// A file ends at each multiple of so many offsets; a thread takes so many at once
+    #[arg(long, value_name = "OFFSETS", default_value_t = SEGMENT_OFFSETS, conflicts_with = "follow")]
+    segment: NonZeroU64,
+    /// Segments that are read and written at once [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = value::positive, conflicts_with = "follow")]
+    threads: Option<NonZeroUsize>,
+    /// Memory for batches and row groups; fewer threads work if it is too little for all
+    #[arg(long, value_name = "BYTES", value_parser = value::bytes, conflicts_with = "follow")]
+    memory: Option<u64>,
+    /// Bytes of records to read a second at most, such as 50MB/s
+    #[arg(long, value_name = "RATE", value_parser = value::bytes_a_second, conflicts_with = "follow")]
+    rate: Option<f64>,
+    /// File for what the archive holds at the end, as JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    follow: FollowArguments,
     #[command(flatten)]
     progress: ProgressArguments,
 }
@@ -92,47 +112,97 @@ pub(super) struct Replay {
 impl Replay {
     /// Runs the replay.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
-        let checkpoint = self
-            .checkpoint
-            .clone()
-            .unwrap_or_else(|| launch::checkpoint_in(&self.out));
-        let source = self.source()?;
-        let mut options = ParquetOptions::new(&self.out, source.schema(), Layout::Append);
-        options.compression = self.compression;
-        options.file_rows_max = self.file_rows;
-        options.file_bytes_max = Some(self.file_bytes);
-        options.file_age_max = self.file_age;
-        let sink = ParquetSink::new(options)?;
-        let job = Job::new(Box::new(source), Query::new(Box::new(sink)));
-        let launch = Launch {
-            progress: (!output.quiet).then(|| self.progress.of("replay", &job)),
-            job,
-            settings: Settings {
-                threads: NonZeroUsize::MIN,
-                trigger: None,
-                checkpoint_interval: Some(self.checkpoint_interval),
-                queue_bytes: usize::try_from(self.queue).unwrap_or(usize::MAX),
-            },
-            checkpoint: Some(&checkpoint),
-            bounded: true,
-            metrics: Arc::default(),
-        };
-        launch.run()
+        match self.follow.is_asked() {
+            true => follow::run(self, output),
+            false => self.archive(output),
+        }
     }
 
-    fn source(&self) -> Result<KafkaSource> {
+    fn archive(self, output: Output) -> Result<Exit> {
+        let options = self.options()?;
+        let stop = launch::stop_on_signal("stopping; files under way will be written again")?;
+        let metrics = Arc::<Metrics>::default();
+        let progress = (!output.quiet).then(|| {
+            let input = self.pattern.clone().unwrap_or_else(|| self.topics.join(","));
+            let progress = self.progress.of_work("replay", &input, &self.out.display().to_string());
+            progress.start(Arc::clone(&metrics))
+        });
+        let outcome = options.run(&stop, &metrics);
+        if let Some(progress) = progress {
+            progress.finish(outcome.is_ok());
+        }
+        let (report, exit) = match outcome? {
+            Outcome::Complete(report) => (report, Exit::Done),
+            Outcome::NothingLeft(report) => {
+                launch::say_nothing_left(Some(&self.out));
+                (report, Exit::Done)
+            }
+            Outcome::Stopped(report) => {
+                launch::say_resumable(Some(&self.out));
+                (report, Exit::Resumable)
+            }
+        };
+        if !output.quiet {
+            progress::say(report.to_table().trim_end());
+        }
+        if let Some(path) = &self.report {
+            write_report(path, &report)?;
+        }
+        Ok(exit)
+    }
+
+    fn options(&self) -> Result<ReplayOptions> {
+        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        let mut source = self.source()?;
+        source.to = Some(self.to.clone());
+        source.commits = false;
+        let file_rows = self
+            .file_rows
+            .map_or(usize::MAX, |rows| usize::try_from(rows.get()).unwrap_or(usize::MAX));
+        source.batch_rows_max = CHUNK_ROWS.min(file_rows);
+        source.batch_bytes_max = CHUNK_BYTES;
+        source.whole_batches = true;
+        if self.from == Start::Committed && self.group.is_none() {
+            return Err(Error::Invalid("`--from committed` needs --group".to_owned()));
+        }
+        if self.file_bytes == 0 {
+            return Err(Error::Invalid("`--file-bytes` must be at least 1".to_owned()));
+        }
+        Ok(ReplayOptions {
+            dir: self.out.clone(),
+            source,
+            compression: self.compression,
+            bloom_filter: self.bloom_filter.clone(),
+            limits: FileLimits {
+                rows: self.file_rows.map(NonZeroU64::get),
+                bytes: Some(self.file_bytes),
+                span_micros: self.file_span.map(micros),
+            },
+            segment_offsets: self.segment,
+            threads: launch::threads(self.threads),
+            memory: self.memory,
+            rate: self.rate,
+        })
+    }
+
+    fn source(&self) -> Result<SourceOptions> {
         let brokers = self.connection.brokers.as_deref().unwrap_or("localhost:9092");
-        let group = self
-            .group
-            .clone()
-            .unwrap_or_else(|| format!("millstream-replay-{}", self.topics.join("-")));
+        let group = self.group.clone().unwrap_or_else(|| {
+            let topics = self.pattern.clone().unwrap_or_else(|| self.topics.join("-"));
+            format!("millstream-replay-{topics}")
+        });
         let mut options = SourceOptions::new(self.connection.connection(brokers)?, self.topics.clone(), group);
+        options.topic_pattern.clone_from(&self.pattern);
         options.from = self.from.clone();
-        options.to = Some(self.to.clone());
         options.columns = KafkaColumn::ALL.to_vec();
         options.read_committed = !self.read_uncommitted;
         options.on_data_loss = self.on_data_loss;
         options.client = self.client;
-        KafkaSource::new(options)
+        Ok(options)
     }
+}
+
+fn write_report(path: &Path, report: &Report) -> Result<()> {
+    let text = serde_json::to_string_pretty(report).expect("a report has plain fields") + "\n";
+    std::fs::write(path, text).map_err(Error::io("write", path))
 }

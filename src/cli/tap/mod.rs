@@ -116,7 +116,7 @@ impl Tap {
             },
             None => self.of_topic()?,
         };
-        let stop = launch::stop_on_signal()?;
+        let stop = launch::stop_on_signal("stopping after this epoch")?;
         let mut view = View::new(&tapped, self.shape, !output.quiet)?;
         let ends = match self.next {
             Some(_) => tapped.open(Start::Latest)?.1.positions,

@@ -122,7 +122,8 @@ impl ArchiveFolder {
     /// Returns the place of a new file under way. What is not committed vanishes with the next start.
     pub fn stage(&self) -> StagedPath {
         let number = self.next_staged.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{number:08}.inprogress");
+        // The journal still has the names that earlier runs used.
+        let name = format!("{}-{number:08}.inprogress", self.lease.generation());
         StagedPath {
             path: self.staging.join(&name),
             name,

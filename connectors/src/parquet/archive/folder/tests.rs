@@ -124,6 +124,19 @@ fn what_the_journal_names_appears_at_the_next_start_and_nothing_else() {
 }
 
 #[test]
+fn a_file_under_way_is_not_taken_for_one_that_an_earlier_run_has_committed() {
+    let root = TempDir::new().unwrap();
+    let archive = begun(root.path());
+    archive.commit(&staged(&archive, 0, 10)).unwrap();
+    drop(archive);
+    let archive = ArchiveFolder::open(root.path()).unwrap();
+    let _ = staged(&archive, 10, 20);
+    drop(archive);
+    let archive = ArchiveFolder::open(root.path()).unwrap();
+    assert_eq!(archive.contents().unwrap().files.len(), 1);
+}
+
+#[test]
 fn a_compaction_that_was_interrupted_is_finished_at_the_next_start() {
     let root = TempDir::new().unwrap();
     let mut archive = begun(root.path());

@@ -1,0 +1,193 @@
+//! The replay of topics into an archive: ranges of offsets, many at a time, with names and bytes that come from the records
+//! alone.
+//!
+//! ```text
+//! bounds         from and to of each partition as numbers, fixed in the header when the replay begins
+//! segments       each partition cut at multiples of a number of offsets; what the journal covers is left out
+//! worker         takes the next segment: a reader of its own -> batches -> files, each committed when it is whole
+//! ```
+//!
+//! Nothing that differs from run to run has a part in what is written: not time, not threads, not how the network hands
+//! records over. So a second replay of a range gives the same folder, and one that was killed goes on after the last file.
+
+mod begin;
+mod pace;
+mod report;
+mod segments;
+mod work;
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+use connectors::kafka::options::SourceOptions;
+use connectors::kafka::ranges::Ranges;
+use connectors::parquet::Compression;
+use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, FileLimits, FilePlan, Settings};
+use engine::metrics::Metrics;
+use engine::pipeline::Stop;
+use engine::{Error, Result};
+
+pub use self::report::{PartitionReport, Report};
+
+use self::begin::Begun;
+use self::pace::Pace;
+use self::work::Work;
+
+/// Offsets of a segment: at a hundred bytes a record a second or two of one core, so that cores share a partition evenly.
+pub const SEGMENT_OFFSETS: NonZeroU64 = NonZeroU64::new(1_000_000).expect("it is not zero");
+
+/// Bytes of batches that wait for a worker.
+const QUEUE_BYTES: usize = 8 << 20;
+
+/// Bytes that one worker needs: a row group under way (64 MiB encoded at most), the batches that wait, two answers of a
+/// broker and what the larger one holds without its compression.
+const WORKER_BYTES: u64 = 96 << 20;
+
+/// What to replay, and how.
+#[derive(Clone, Debug)]
+pub struct ReplayOptions {
+    /// The archive.
+    pub dir: PathBuf,
+    /// What is read; it has an end.
+    pub source: SourceOptions,
+    /// The codec of the pages.
+    pub compression: Compression,
+    /// The columns that get a bloom filter.
+    pub bloom_filter: Vec<String>,
+    /// Where files end.
+    pub limits: FileLimits,
+    /// A file ends at each multiple of so many offsets, and a worker takes so many at once.
+    pub segment_offsets: NonZeroU64,
+    /// The most segments at a time.
+    pub threads: NonZeroUsize,
+    /// The most bytes of memory for batches and row groups.
+    pub memory: Option<u64>,
+    /// The most bytes of records a second.
+    pub rate: Option<f64>,
+}
+
+/// How a replay ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The archive is complete.
+    Complete(Report),
+    /// It was complete before.
+    NothingLeft(Report),
+    /// The stop signal came. The same replay goes on after the last file.
+    Stopped(Report),
+}
+
+impl ReplayOptions {
+    /// Runs the replay to its end, or until it is asked to stop.
+    ///
+    /// # Errors
+    /// When the options make no sense, the folder is of another replay or can't be written, or records can't be read; by
+    /// policy, when records are gone. What was committed stays, and the same replay goes on after it.
+    pub fn run(self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
+        let threads = self.workers()?;
+        let plan = FilePlan::new(self.source.schema(), self.compression, &self.bloom_filter, self.limits)?;
+        let Begun {
+            mut archive,
+            ranges,
+            pending,
+            is_new,
+        } = begin::begin(&self)?;
+        let Some(mut ranges) = ranges else {
+            let report = Report::of(&archive)?;
+            archive.close()?;
+            return Ok(Outcome::NothingLeft(report));
+        };
+        let header = archive.header().expect("it was begun");
+        let plan = plan.of(header.cluster_id.clone(), header.topics.clone());
+        let ids = known_ids(header);
+        let pending = match is_new {
+            true => pending,
+            false => ranges.still_there(&ids, &pending)?,
+        };
+        let work = Work {
+            archive: &archive,
+            plan: &plan,
+            metrics,
+            stop,
+            pace: self.rate.map(Pace::new),
+            queue_bytes: QUEUE_BYTES,
+        };
+        let done = work.run(&mut ranges, &ids, pending, threads);
+        if let Err(error) = done {
+            let error = exact(error, &archive, &ranges, &ids);
+            // What went wrong first is what is told.
+            let _ = archive.close();
+            return Err(error);
+        }
+        if stop.is_raised() && !segments::pending(header, &archive.contents()?).is_empty() {
+            let report = Report::of(&archive)?;
+            archive.close()?;
+            return Ok(Outcome::Stopped(report));
+        }
+        archive.complete()?;
+        let report = Report::of(&archive)?;
+        archive.close()?;
+        Ok(Outcome::Complete(report))
+    }
+
+    /// Returns what decides names and bytes.
+    fn settings(&self) -> Settings {
+        let isolation = match self.source.read_committed {
+            true => "read_committed",
+            false => "read_uncommitted",
+        };
+        let span_ms = self.limits.span_micros.map(|micros| micros.unsigned_abs() / 1000);
+        Settings {
+            layout: "envelope".to_owned(),
+            columns: self
+                .source
+                .columns
+                .iter()
+                .map(|column| column.name().to_owned())
+                .collect(),
+            format: None,
+            isolation: isolation.to_owned(),
+            compression: self.compression.to_string(),
+            bloom_filter: self.bloom_filter.clone(),
+            partition_by: Vec::new(),
+            segment_offsets: self.segment_offsets.get(),
+            file_rows: self.limits.rows,
+            file_bytes: self.limits.bytes,
+            file_span_ms: span_ms,
+        }
+    }
+
+    /// Returns how many segments are under way at once: as many as threads, and as fit the memory.
+    fn workers(&self) -> Result<NonZeroUsize> {
+        let Some(memory) = self.memory else {
+            return Ok(self.threads);
+        };
+        let fit = usize::try_from(memory / WORKER_BYTES).unwrap_or(usize::MAX);
+        let fit = NonZeroUsize::new(fit).ok_or_else(|| {
+            Error::Invalid(format!(
+                "the memory limit of {memory} bytes is less than the {WORKER_BYTES} that one thread needs"
+            ))
+        })?;
+        Ok(fit.min(self.threads))
+    }
+}
+
+/// Returns the ids of those topics that have one.
+fn known_ids(header: &ArchiveHeader) -> BTreeMap<String, String> {
+    let known = |(topic, id): (&String, &Option<String>)| Some((topic.clone(), id.clone()?));
+    header.topics.iter().filter_map(known).collect()
+}
+
+/// Returns the error of a read, with all ranges of the archive that can't be read any more, if there are such: whoever met
+/// the loss knew of its own segment only.
+fn exact(error: Error, archive: &ArchiveFolder, ranges: &Ranges, ids: &BTreeMap<String, String>) -> Error {
+    let (Error::DataLoss { .. } | Error::Source { .. }, Some(header)) = (&error, archive.header()) else {
+        return error;
+    };
+    let pending = archive.contents().map(|contents| segments::pending(header, &contents));
+    match pending.and_then(|pending| ranges.still_there(ids, &pending)) {
+        Err(loss @ Error::DataLoss { .. }) => loss,
+        _ => error,
+    }
+}

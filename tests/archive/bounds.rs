@@ -1,0 +1,144 @@
+//! Which replay an archive is of, and what a replay leaves alone.
+
+use crate::harness::broker::Broker;
+use crate::harness::process::Run;
+use crate::harness::records::{Isolation, NewRecord};
+use crate::harness::scratch::Scratch;
+use crate::harness::{PATIENCE, parquet};
+
+use super::{command, content, expect_same, replay, topic_of};
+
+#[test]
+fn the_folder_of_another_replay_is_refused_with_what_differs() {
+    let (topic, other) = (topic_of("mine", 2000), topic_of("other", 2000));
+    let scratch = Scratch::new("mine");
+    replay(&scratch, &topic, "archive", &[]);
+    let before = content(&scratch.join("archive"));
+    let refused = |topic: &str, options: &[&str], parts: &[&str]| {
+        let ended = command(&scratch, topic, "archive", options)
+            .finish(PATIENCE)
+            .expect_code(3);
+        for part in [&["the archive in archive is of another replay"], parts].concat() {
+            assert!(
+                ended.stderr.contains(part),
+                "`{part}` is in the message: {}",
+                ended.stderr
+            );
+        }
+        expect_same(&content(&scratch.join("archive")), &before);
+    };
+    refused(&other, &[], &[&format!("the topic was `{topic}`, now it is `{other}`")]);
+    refused(&topic, &["--from", "1d"], &["the start was `earliest`"]);
+    refused(
+        &topic,
+        &["--compression", "lz4"],
+        &["compression was `zstd:1`, now it is `lz4`"],
+    );
+    refused(&topic, &["--file-rows", "5"], &["file_rows was `none`, now it is `5`"]);
+    refused(&topic, &["--read-uncommitted"], &["isolation was `read_committed`"]);
+}
+
+#[test]
+fn limits_that_can_not_be_are_refused_by_name() {
+    let topic = topic_of("limits", 1000);
+    let scratch = Scratch::new("limits");
+    for (options, part) in [
+        (
+            &["--memory", "10MiB"][..],
+            "the memory limit of 10485760 bytes is less than the 100663296",
+        ),
+        (
+            &["--bloom-filter", "kee"],
+            "no column `kee` for a bloom filter: did you mean key?",
+        ),
+        (&["--bloom-filter", "headers"], "can't have a bloom filter"),
+        (&["--from", "committed"], "`--from committed` needs --group"),
+        (&["--file-bytes", "0"], "`--file-bytes` must be at least 1"),
+    ] {
+        let ended = command(&scratch, &topic, "archive", options)
+            .finish(PATIENCE)
+            .expect_code(3);
+        assert!(
+            ended.stderr.contains(part),
+            "`{part}` is in the message: {}",
+            ended.stderr
+        );
+        assert!(!scratch.join("archive").exists(), "no folder is made");
+    }
+}
+
+#[test]
+fn a_replay_leaves_the_group_it_looks_at_as_it_was() {
+    let topic = topic_of("group", 2000);
+    let scratch = Scratch::new("group");
+    let group = Broker::unique("readers");
+    replay(&scratch, &topic, "archive", &["--group", &group]);
+    replay(
+        &scratch,
+        &topic,
+        "committed",
+        &["--group", &group, "--from", "committed"],
+    );
+    let committed = Broker::shared().committed(&group, &topic);
+    assert!(committed.iter().all(|at| at.offset.is_none()), "nothing is committed");
+}
+
+#[test]
+fn a_pattern_chooses_topics_once_and_each_has_its_folder() {
+    let prefix = Broker::unique("pattern");
+    for name in ["a", "b"] {
+        let topic = format!("{prefix}-{name}");
+        Broker::shared().create_topic(&topic, 1, &[]);
+        Broker::shared().produce(&topic, 0, ["one", "two"].map(NewRecord::of));
+    }
+    let scratch = Scratch::new("pattern");
+    let run = || {
+        let pattern = format!("^{prefix}-");
+        Run::millstream(&scratch, "pattern")
+            .args([
+                "replay",
+                "-b",
+                Broker::shared().bootstrap(),
+                "--out",
+                "archive",
+                "--pattern",
+                &pattern,
+            ])
+            .finish(PATIENCE)
+            .expect_code(0)
+    };
+    run();
+    let folders: Vec<_> = parquet::files(&scratch.join("archive"))
+        .iter()
+        .map(|path| {
+            path.parent()
+                .and_then(|folder| folder.file_name())
+                .expect("a folder")
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    assert_eq!(folders, ["a", "b"].map(|name| format!("topic={prefix}-{name}")));
+    Broker::shared().create_topic(&format!("{prefix}-c"), 1, &[]);
+    assert!(run().stderr.contains("nothing left to do"));
+}
+
+#[test]
+fn an_archive_that_follows_has_what_comes_and_closes_files_without_new_records() {
+    let topic = topic_of("follow", 2000);
+    let scratch = Scratch::new("follow");
+    let options = ["--follow", "--file-age", "100ms"];
+    let mut running = command(&scratch, &topic, "archive", &options).start();
+    let archive = scratch.join("archive");
+    running.wait_until(PATIENCE, "what is there is archived", |_| {
+        (parquet::records(&archive).len() == 2000).then_some(())
+    });
+    Broker::shared().produce(&topic, 1, ["late"].map(NewRecord::of));
+    running.wait_until(PATIENCE, "the late record is in a file", |_| {
+        (parquet::records(&archive).len() == 2001).then_some(())
+    });
+    running.signal("TERM");
+    running.wait(PATIENCE).expect_code(0);
+    let expected = Broker::shared().consume(&topic, Isolation::ReadCommitted);
+    assert_eq!(parquet::records(&archive), expected);
+}
