@@ -22,8 +22,8 @@ use std::path::PathBuf;
 
 use connectors::kafka::options::SourceOptions;
 use connectors::kafka::ranges::Ranges;
-use connectors::parquet::Compression;
 use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, FileLimits, FilePlan, Settings};
+use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
 use engine::pipeline::Stop;
 use engine::{Error, Result};
@@ -55,6 +55,8 @@ pub struct ReplayOptions {
     pub compression: Compression,
     /// The columns that get a bloom filter.
     pub bloom_filter: Vec<String>,
+    /// What names the folders of rows, from the outside in.
+    pub partition_by: Vec<PartitionBy>,
     /// Where files end.
     pub limits: FileLimits,
     /// A file ends at each multiple of so many offsets, and a worker takes so many at once.
@@ -86,7 +88,13 @@ impl ReplayOptions {
     /// policy, when records are gone. What was committed stays, and the same replay goes on after it.
     pub fn run(self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
         let threads = self.workers()?;
-        let plan = FilePlan::new(self.source.schema(), self.compression, &self.bloom_filter, self.limits)?;
+        let plan = FilePlan::new(
+            &self.source.schema(),
+            self.compression,
+            &self.bloom_filter,
+            self.limits,
+            self.partition_by.clone(),
+        )?;
         let Begun {
             mut archive,
             ranges,
@@ -150,7 +158,7 @@ impl ReplayOptions {
             isolation: isolation.to_owned(),
             compression: self.compression.to_string(),
             bloom_filter: self.bloom_filter.clone(),
-            partition_by: Vec::new(),
+            partition_by: self.partition_by.iter().map(PartitionBy::to_string).collect(),
             segment_offsets: self.segment_offsets.get(),
             file_rows: self.limits.rows,
             file_bytes: self.limits.bytes,

@@ -38,6 +38,7 @@ pub use self::place::{Place, Position};
 pub use self::plan::JobPlan;
 pub use self::schema::{json_schema, reference};
 pub use self::sql::{Analysis, SqlProblem};
+pub(crate) use self::value::partition_by;
 
 use self::error::Report;
 use self::file::JobTables;

@@ -134,7 +134,10 @@ fn order(text: &str) -> Result<Order, String> {
 }
 
 /// Reads `status` or `date(time)`.
-fn partition_by(text: &str) -> Result<PartitionBy, String> {
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn partition_by(text: &str) -> Result<PartitionBy, String> {
     let text = text.trim();
     let (function, rest) = match text.split_once('(') {
         None if !text.is_empty() => {

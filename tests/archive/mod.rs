@@ -4,6 +4,7 @@
 mod bounds;
 mod determinism;
 mod files;
+mod folders;
 mod kills;
 mod loss;
 

@@ -50,14 +50,18 @@ pub enum DatePart {
     Hour,
 }
 
-/// Spreads the rows of an epoch over folders.
+/// Spreads the rows of an epoch, or of another whole, over folders.
 #[derive(Debug)]
 pub(super) struct Folders {
     levels: Vec<Level>,
     /// The columns that are in the files, by their index.
     kept: Vec<usize>,
-    /// The epoch's folders.
+    /// The folders so far.
     seen: HashSet<Arc<str>>,
+    /// How many there may be.
+    limit: usize,
+    /// What has them, for messages.
+    whole: &'static str,
 }
 
 /// One level of folders.
@@ -147,7 +151,15 @@ impl Folders {
             levels,
             kept,
             seen: HashSet::new(),
+            limit: FOLDERS_MAX,
+            whole: "the rows of one epoch",
         })
+    }
+
+    /// Returns the folders with another limit, of what is called `whole` in messages.
+    #[must_use]
+    pub(super) fn limited(self, whole: &'static str, limit: usize) -> Self {
+        Self { limit, whole, ..self }
     }
 
     /// Returns the columns of `schema` that are in the files.
@@ -189,11 +201,13 @@ impl Folders {
         if let Some(known) = self.seen.get(name) {
             return Ok(Arc::clone(known));
         }
-        if self.seen.len() == FOLDERS_MAX {
+        if self.seen.len() >= self.limit {
             let levels: Vec<_> = self.levels.iter().map(|level| level.name.as_str()).collect();
             return Err(Error::Limit(format!(
-                "parquet: the rows of one epoch have more than the limit of {FOLDERS_MAX} different folders by {}: use a \
-                 column with fewer values, or a coarser part of the time",
+                "parquet: {} have more than the limit of {} different folders by {}: use a column with fewer values, or a \
+                 coarser part of the time",
+                self.whole,
+                self.limit,
                 levels.join(", ")
             )));
         }

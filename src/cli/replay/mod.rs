@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Args;
 use connectors::kafka::options::{Client, DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
-use connectors::parquet::Compression;
 use connectors::parquet::archive::{CHUNK_BYTES, CHUNK_ROWS, FileLimits};
+use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
 use engine::{Error, Result};
 
@@ -27,6 +27,7 @@ Examples:
   millstream replay --brokers localhost:9092 --topic logs --out archive
   millstream replay -b localhost:9092 -t logs --out archive --from 7d --to 1d --compression zstd:3
   millstream replay -b localhost:9092 --pattern '^web-' --out archive --file-span 1h --rate 50MB/s
+  millstream replay -b localhost:9092 -t logs --out archive --partition-by 'date(timestamp),topic'
   millstream replay -b localhost:9092 -t logs --out archive --follow
   duckdb -c \"SELECT count(*) FROM 'archive/**/*.parquet'\"
 
@@ -79,6 +80,16 @@ pub(super) struct Replay {
     /// Column with a bloom filter, such as key; may be given several times
     #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "follow")]
     bloom_filter: Vec<String>,
+    /// Folders by columns, from the outside in: topic, partition, year(timestamp), month(timestamp), date(timestamp) or
+    /// hour(timestamp)
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        value_delimiter = ',',
+        value_parser = crate::job::partition_by,
+        conflicts_with = "follow"
+    )]
+    partition_by: Vec<PartitionBy>,
     /// Rows of a file at most
     #[arg(long, value_name = "ROWS")]
     file_rows: Option<NonZeroU64>,
@@ -173,6 +184,7 @@ impl Replay {
             source,
             compression: self.compression,
             bloom_filter: self.bloom_filter.clone(),
+            partition_by: self.partition_by.clone(),
             limits: FileLimits {
                 rows: self.file_rows.map(NonZeroU64::get),
                 bytes: Some(self.file_bytes),

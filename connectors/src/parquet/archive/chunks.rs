@@ -67,7 +67,7 @@ impl Chunks {
 
 /// Returns the least number from `low` to `high` for which `holds`, which once it holds holds for all after; it does for
 /// `high`.
-fn first_where(mut low: usize, mut high: usize, holds: impl Fn(usize) -> bool) -> usize {
+pub(super) fn first_where(mut low: usize, mut high: usize, holds: impl Fn(usize) -> bool) -> usize {
     while low < high {
         let middle = low + (high - low) / 2;
         match holds(middle) {
@@ -79,7 +79,7 @@ fn first_where(mut low: usize, mut high: usize, holds: impl Fn(usize) -> bool) -
 }
 
 /// Returns the bytes of the variable-length values before row `row`, counted from anywhere.
-fn bytes_before(columns: &[ArrayRef], row: usize) -> usize {
+pub(super) fn bytes_before(columns: &[ArrayRef], row: usize) -> usize {
     columns.iter().map(|column| bytes_in(column, row)).sum()
 }
 

@@ -14,6 +14,7 @@
 //! trace of who worked on it: it is the same, byte for byte, whatever interrupted the work.
 
 mod chunks;
+mod file;
 mod folder;
 mod footer;
 mod header;
@@ -23,6 +24,7 @@ mod manifest;
 mod name;
 mod plan;
 mod segment;
+mod spread;
 
 pub use self::chunks::{CHUNK_BYTES, CHUNK_ROWS};
 pub use self::folder::{ArchiveFolder, Contents, StagedPath};

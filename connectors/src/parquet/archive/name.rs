@@ -16,13 +16,15 @@ pub struct FileName {
 }
 
 /// Returns the name of the file of one partition's offsets, relative to the archive. `folders` are those by columns, with
-/// `/` between them; without any the file is in the folder of its topic.
+/// `/` between them; the folder of the topic comes after them, unless it is one of them.
 pub fn file_name(folders: Option<&str>, partition: &Partition, offsets: OffsetRange) -> String {
     let partition = partition.clone();
     let name = naming::append(&Origin { partition, offsets });
-    match folders {
-        Some(folders) => format!("{folders}/{}", name.rsplit('/').next().unwrap_or(&name)),
-        None => name,
+    let is_of_topic = |folder: &str| folder.starts_with("topic=");
+    match (folders, name.split_once('/')) {
+        (Some(folders), Some((_, file))) if folders.split('/').any(is_of_topic) => format!("{folders}/{file}"),
+        (Some(folders), _) => format!("{folders}/{name}"),
+        (None, _) => name,
     }
 }
 
@@ -64,6 +66,8 @@ mod tests {
         assert_eq!(name, format!("topic=web/{file}"));
         assert_eq!(FileName::parse(&name), Some(FileName { partition: 3, offsets }));
         let name = file_name(Some("date=2026-01-31/topic=web"), &partition, offsets);
+        assert_eq!(name, format!("date=2026-01-31/topic=web/{file}"));
+        let name = file_name(Some("date=2026-01-31"), &partition, offsets);
         assert_eq!(name, format!("date=2026-01-31/topic=web/{file}"));
     }
 

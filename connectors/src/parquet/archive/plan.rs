@@ -10,6 +10,7 @@ use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::schema::types::ColumnPath;
 
+use super::super::hive::{Folders, PartitionBy};
 use super::super::properties::{self, OFFSET};
 use super::super::{Compression, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 use super::limits::FileLimits;
@@ -21,33 +22,44 @@ const TIMESTAMP: &str = "timestamp";
 /// What all files of an archive have in common.
 #[derive(Clone, Debug)]
 pub struct FilePlan {
-    /// The columns of the batches that come.
+    /// The columns of the files.
     pub(super) schema: SchemaRef,
+    /// What names the folders of rows.
+    pub(super) partition_by: Vec<PartitionBy>,
     pub(super) properties: WriterPropertiesPtr,
     pub(super) limits: FileLimits,
     /// The places of the offset and the time in the batches.
     pub(super) offset: usize,
     pub(super) timestamp: usize,
+    /// The place of the time in the files.
+    pub(super) timestamp_in_file: usize,
     pub(super) topic_ids: BTreeMap<String, Option<String>>,
     pub(super) cluster_id: Option<String>,
 }
 
 impl FilePlan {
-    /// Returns the plan of files of `schema`, whose rows come by offset; the columns `bloom_filter` get a bloom filter.
+    /// Returns the plan of files of batches of the columns `incoming`, whose rows come by offset; the columns
+    /// `bloom_filter` get a bloom filter, and `partition_by` names folders.
     ///
     /// # Errors
-    /// When the columns `offset` (Int64) and `timestamp` (microseconds) are not there, or a column has no Parquet form or
-    /// can't have a bloom filter.
+    /// When the columns `offset` (Int64) and `timestamp` (microseconds) are not there and in the files, a column has no
+    /// Parquet form or can't have a bloom filter, or rows can't be partitioned as asked.
     pub fn new(
-        schema: SchemaRef,
+        incoming: &SchemaRef,
         compression: Compression,
         bloom_filter: &[String],
         limits: FileLimits,
+        partition_by: Vec<PartitionBy>,
     ) -> Result<Self> {
-        let offset = place(&schema, OFFSET, |kind| *kind == DataType::Int64)?;
-        let timestamp = place(&schema, TIMESTAMP, |kind| {
-            matches!(kind, DataType::Timestamp(TimeUnit::Microsecond, _))
-        })?;
+        let schema = match partition_by.as_slice() {
+            [] => Arc::clone(incoming),
+            levels => Folders::new(levels, incoming)?.kept(incoming),
+        };
+        let is_time = |kind: &DataType| matches!(kind, DataType::Timestamp(TimeUnit::Microsecond, _));
+        place(&schema, OFFSET, |kind| *kind == DataType::Int64)?;
+        let timestamp_in_file = place(&schema, TIMESTAMP, is_time)?;
+        let offset = place(incoming, OFFSET, |kind| *kind == DataType::Int64)?;
+        let timestamp = place(incoming, TIMESTAMP, is_time)?;
         let mut properties = properties::builder(&schema, compression, ROW_GROUP_ROWS, ROW_GROUP_BYTES)?
             .set_sorting_columns(Some(vec![sorted_by_offset(&schema)?]));
         for column in bloom_filter {
@@ -58,8 +70,10 @@ impl FilePlan {
             schema,
             properties: Arc::new(properties.build()),
             limits,
+            partition_by,
             offset,
             timestamp,
+            timestamp_in_file,
             topic_ids: BTreeMap::new(),
             cluster_id: None,
         })
@@ -78,7 +92,11 @@ fn place(schema: &Schema, name: &str, fits: impl Fn(&DataType) -> bool) -> Resul
     let place = schema.index_of(name).ok();
     place
         .filter(|&place| fits(schema.field(place).data_type()))
-        .ok_or_else(|| Error::Invalid(format!("an archive needs the column `{name}` as Kafka has it")))
+        .ok_or_else(|| {
+            Error::Invalid(format!(
+                "the files of an archive need the column `{name}` as Kafka has it"
+            ))
+        })
 }
 
 /// Returns the order of the rows of a file, all of which are of one partition.

@@ -1,54 +1,48 @@
-//! One range of offsets of one partition, written as files: one after the other, each ended by its own content.
+//! One range of offsets of one partition, written as files: one after the other, each ended by its own content; or, where
+//! columns name folders, collection after collection.
 
 use arrow::array::AsArray;
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use engine::{OffsetRange, Partition, Result, fault};
 
-use super::super::staged::StagedFile;
-use super::chunks::Chunks;
-use super::folder::{ArchiveFolder, StagedPath};
-use super::footer::Footer;
+use super::file::{ArchiveFile, Making};
+use super::folder::ArchiveFolder;
 use super::journal::{Appearing, Commit, Covered};
-use super::limits::Times;
 use super::manifest::FileEntry;
-use super::name::file_name;
 use super::plan::FilePlan;
+use super::spread::Collection;
 
-const MICROS_PER_MILLI: i64 = 1000;
-
-/// Writes the rows of one range of offsets, and commits each file when it is whole.
+/// Writes the rows of one range of offsets, and commits files when they are whole.
 #[derive(Debug)]
 pub struct SegmentWriter<'a> {
-    archive: &'a ArchiveFolder,
-    plan: &'a FilePlan,
-    partition: Partition,
+    making: Making<'a>,
     /// What is not committed.
     range: OffsetRange,
-    file: Option<UnderWay>,
+    under_way: Option<UnderWay>,
+    /// The offset of the last row of what is under way.
+    last_offset: i64,
 }
 
-/// The file under way.
+/// Rows that are not committed.
 #[derive(Debug)]
-struct UnderWay {
-    staged: StagedPath,
-    file: StagedFile,
-    chunks: Chunks,
-    /// Rows, those in `chunks` too.
-    rows: u64,
-    times: Times,
-    last_offset: i64,
+enum UnderWay {
+    File(Box<ArchiveFile>),
+    Collection(Collection),
 }
 
 impl<'a> SegmentWriter<'a> {
     /// Returns a writer of the offsets `range` of `partition`.
     pub fn new(archive: &'a ArchiveFolder, plan: &'a FilePlan, partition: Partition, range: OffsetRange) -> Self {
         Self {
-            archive,
-            plan,
-            partition,
+            making: Making {
+                archive,
+                plan,
+                partition,
+            },
             range,
-            file: None,
+            under_way: None,
+            last_offset: range.from - 1,
         }
     }
 
@@ -58,126 +52,75 @@ impl<'a> SegmentWriter<'a> {
     /// When they can't be written, or another process took the archive over.
     pub fn write(&mut self, records: &RecordBatch) -> Result<Vec<FileEntry>> {
         let mut committed = Vec::new();
-        let mut rest = records.clone();
-        while rest.num_rows() > 0 {
-            let file = match &mut self.file {
-                Some(file) => file,
-                None => self.file.insert(UnderWay::begin(self.archive, self.plan)?),
-            };
-            let taken = file
-                .take(self.plan, &rest)
-                .map_err(|error| self.archive.explain(error))?;
-            fault::point("archive_mid_file");
-            rest = rest.slice(taken, rest.num_rows() - taken);
-            if taken == 0 || file.has_bytes(self.plan) {
-                let to = file.last_offset + 1;
-                committed.extend(self.end_file(to)?);
+        let offsets = records.column(self.making.plan.offset).as_primitive::<Int64Type>();
+        let mut done = 0;
+        while done < records.num_rows() {
+            let rest = records.slice(done, records.num_rows() - done);
+            if self.is_full_before(&rest) {
+                committed.extend(self.commit(self.last_offset + 1)?);
             }
+            done += self.take(&rest).map_err(|error| self.making.archive.explain(error))?;
+            self.last_offset = offsets.value(done - 1);
+            fault::point("archive_mid_file");
         }
         Ok(committed)
     }
 
-    /// Ends the range, and returns the file that was committed last, if there is one.
+    /// Ends the range, and returns the files that were committed last.
     ///
     /// # Errors
-    /// When the file can't be written, or another process took the archive over.
-    pub fn finish(mut self) -> Result<Option<FileEntry>> {
-        self.end_file(self.range.to)
+    /// When they can't be written, or another process took the archive over.
+    pub fn finish(mut self) -> Result<Vec<FileEntry>> {
+        self.commit(self.range.to)
     }
 
-    /// Commits the file under way as that of the offsets before `to`.
-    fn end_file(&mut self, to: i64) -> Result<Option<FileEntry>> {
+    /// Takes rows off the front, at least one, and returns how many.
+    fn take(&mut self, rest: &RecordBatch) -> Result<usize> {
+        let (making, plan) = (&self.making, self.making.plan);
+        let under_way = match &mut self.under_way {
+            Some(under_way) => under_way,
+            None => self.under_way.insert(match plan.partition_by.as_slice() {
+                [] => UnderWay::File(Box::new(ArchiveFile::begin(making)?)),
+                _ => UnderWay::Collection(Collection::default()),
+            }),
+        };
+        match under_way {
+            UnderWay::File(file) => file.take(&rest.slice(0, file.room(plan, rest)), plan.timestamp),
+            UnderWay::Collection(collection) => Ok(collection.take(plan, rest)),
+        }
+    }
+
+    /// Returns whether what is under way takes no more, of which the front of `rest` would be the next.
+    fn is_full_before(&self, rest: &RecordBatch) -> bool {
+        let plan = self.making.plan;
+        match &self.under_way {
+            Some(UnderWay::File(file)) => file.has_bytes(plan) || file.room(plan, rest) == 0,
+            Some(UnderWay::Collection(collection)) => collection.is_full() || collection.room(plan, rest) == 0,
+            None => false,
+        }
+    }
+
+    /// Commits what is under way as that of the offsets before `to`.
+    fn commit(&mut self, to: i64) -> Result<Vec<FileEntry>> {
         let offsets = OffsetRange {
             from: self.range.from,
             to,
         };
-        let appearing = match self.file.take() {
-            Some(file) => Some(self.close(file, offsets).map_err(|error| self.archive.explain(error))?),
-            None => None,
-        };
-        let covers = Covered::new(&self.partition, offsets);
-        let commit = Commit::new(Some(covers), appearing.into_iter().collect());
-        self.archive.commit(&commit)?;
+        let under_way = self.under_way.take();
+        let ended = under_way.map_or_else(|| Ok(Vec::new()), |under_way| under_way.finish(&self.making, offsets));
+        let appear = ended.map_err(|error| self.making.archive.explain(error))?;
+        let commit = Commit::new(Some(Covered::new(&self.making.partition, offsets)), appear);
+        self.making.archive.commit(&commit)?;
         self.range.from = to;
-        Ok(commit.appear.into_iter().next().map(|appearing| appearing.file))
-    }
-
-    fn close(&self, mut under_way: UnderWay, offsets: OffsetRange) -> Result<Appearing> {
-        under_way.encode()?;
-        let (plan, partition) = (self.plan, &self.partition);
-        let footer = Footer {
-            partition: partition.clone(),
-            offsets,
-            topic_id: plan.topic_ids.get(&*partition.stream).cloned().flatten(),
-            cluster_id: plan.cluster_id.clone(),
-            rows: under_way.rows,
-        };
-        let written = under_way.file.finish(footer.pairs())?;
-        let millis = |time: Option<i64>| time.map(|micros| micros.div_euclid(MICROS_PER_MILLI));
-        let file = FileEntry {
-            name: file_name(None, partition, offsets),
-            rows: written.rows,
-            bytes: written.bytes,
-            crc32c: written.crc32c,
-            topic: partition.stream.to_string(),
-            partition: partition.index,
-            from: offsets.from,
-            to: offsets.to,
-            least_timestamp: millis(under_way.times.least),
-            greatest_timestamp: millis(under_way.times.greatest),
-        };
-        Ok(Appearing {
-            staged: under_way.staged.name,
-            file,
-        })
+        Ok(commit.appear.into_iter().map(|appearing| appearing.file).collect())
     }
 }
 
 impl UnderWay {
-    fn begin(archive: &ArchiveFolder, plan: &FilePlan) -> Result<Self> {
-        let staged = archive.stage();
-        let file = staged.create().map_err(|error| archive.explain(error))?;
-        let file = StagedFile::new(file, staged.path.clone(), 0, plan.schema.clone(), &plan.properties)?;
-        Ok(Self {
-            staged,
-            file,
-            chunks: Chunks::default(),
-            rows: 0,
-            times: Times::default(),
-            last_offset: 0,
-        })
-    }
-
-    /// Takes rows off the front, up to the end of a piece or of the file, and returns how many; none when the file is full.
-    fn take(&mut self, plan: &FilePlan, records: &RecordBatch) -> Result<usize> {
-        let times = records
-            .column(plan.timestamp)
-            .as_primitive::<TimestampMicrosecondType>();
-        let room = plan.limits.room(self.rows, self.times, times);
-        if room == 0 {
-            return Ok(0);
+    fn finish(self, making: &Making<'_>, offsets: OffsetRange) -> Result<Vec<Appearing>> {
+        match self {
+            Self::File(file) => Ok(vec![file.finish(making, None, offsets)?]),
+            Self::Collection(collection) => collection.finish(making, offsets),
         }
-        let taken = self.chunks.take(&records.slice(0, room));
-        self.rows += taken as u64;
-        self.times.extend(times, taken);
-        self.last_offset = records.column(plan.offset).as_primitive::<Int64Type>().value(taken - 1);
-        if self.chunks.is_full() {
-            self.encode()?;
-        }
-        Ok(taken)
-    }
-
-    /// Encodes the rows that wait.
-    fn encode(&mut self) -> Result<()> {
-        match self.chunks.is_empty() {
-            true => Ok(()),
-            false => self.file.write(&self.chunks.finish()?, None),
-        }
-    }
-
-    /// Returns whether the file has the bytes that it may have. Only asked between pieces: what the encoder holds is then
-    /// the same in every run.
-    fn has_bytes(&self, plan: &FilePlan) -> bool {
-        self.chunks.is_empty() && plan.limits.bytes.is_some_and(|most| self.file.bytes() >= most)
     }
 }
