@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use connectors::kafka::options::{End, SourceOptions};
 use connectors::kafka::ranges::{PartitionRange, Ranges};
-use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, PartitionBounds};
+use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, PartitionBounds, Settings};
 use engine::{Error, Positions, Result};
 
 use super::{ReplayOptions, segments};
@@ -25,16 +25,16 @@ pub(super) struct Begun {
 ///
 /// # Errors
 /// When the folder is of another replay or can't be written, or the bounds do not exist.
-pub(super) fn begin(options: &ReplayOptions) -> Result<Begun> {
+pub(super) fn begin(options: &ReplayOptions, settings: Settings) -> Result<Begun> {
     if ArchiveHeader::read(&options.dir)?.is_some() {
-        return go_on(options, ArchiveFolder::open(&options.dir)?);
+        return go_on(options, &settings, ArchiveFolder::open(&options.dir)?);
     }
     let ranges = Ranges::open(options.source.clone())?;
-    let header = new_header(options, &ranges)?;
+    let header = new_header(options, settings, &ranges)?;
     let mut archive = ArchiveFolder::open(&options.dir)?;
     if archive.header().is_some() {
         // Another process has begun it meanwhile.
-        return go_on(options, archive);
+        return go_on(options, &header.settings, archive);
     }
     archive.set_header(header)?;
     let header = archive.header().expect("it was just set");
@@ -46,9 +46,9 @@ pub(super) fn begin(options: &ReplayOptions) -> Result<Begun> {
     })
 }
 
-fn new_header(options: &ReplayOptions, ranges: &Ranges) -> Result<ArchiveHeader> {
+fn new_header(options: &ReplayOptions, settings: Settings, ranges: &Ranges) -> Result<ArchiveHeader> {
     let (bounds, ids) = ranges.bounds()?;
-    let mut header = ArchiveHeader::new(options.settings());
+    let mut header = ArchiveHeader::new(settings);
     header.cluster_id = ranges.cluster_id();
     header.pattern.clone_from(&options.source.topic_pattern);
     header.from = options.source.from.to_string();
@@ -71,9 +71,9 @@ fn partition_bounds(range: &PartitionRange) -> PartitionBounds {
 }
 
 /// Goes on with an archive: to the end that it was given, or to another one.
-fn go_on(options: &ReplayOptions, mut archive: ArchiveFolder) -> Result<Begun> {
+fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolder) -> Result<Begun> {
     let header = archive.header().expect("the caller has seen it").clone();
-    let checked = check_same(options, &header);
+    let checked = check_same(options, settings, &header);
     if let Err(error) = checked {
         // Why it can't go on is what is told.
         let _ = archive.close();
@@ -127,7 +127,7 @@ fn extended(mut header: ArchiveHeader, end: String, ranges: &Ranges) -> Result<A
 }
 
 /// Checks that an archive is of the replay that is asked for, but for its end.
-fn check_same(options: &ReplayOptions, header: &ArchiveHeader) -> Result<()> {
+fn check_same(options: &ReplayOptions, settings: &Settings, header: &ArchiveHeader) -> Result<()> {
     let refused = |what: &str, was: &str, now: &str| {
         Err(Error::Invalid(format!(
             "the archive in {} is of another replay: {what} was `{was}`, now it is `{now}`; use another folder",
@@ -154,7 +154,7 @@ fn check_same(options: &ReplayOptions, header: &ArchiveHeader) -> Result<()> {
     if header.from != from {
         return refused("the start", &header.from, &from);
     }
-    match header.settings.difference(&options.settings()) {
+    match header.settings.difference(settings) {
         Some((name, was, now)) => refused(&name, &was, &now),
         None => Ok(()),
     }

@@ -11,6 +11,7 @@
 //! records over. So a second replay of a range gives the same folder, and one that was killed goes on after the last file.
 
 mod begin;
+mod layout;
 mod pace;
 mod report;
 mod segments;
@@ -20,14 +21,17 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
+use arrow::datatypes::Schema;
 use connectors::kafka::options::SourceOptions;
 use connectors::kafka::ranges::Ranges;
 use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, FileLimits, FilePlan, Settings};
 use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
+use engine::operator::Operator;
 use engine::pipeline::Stop;
 use engine::{Error, Result};
 
+pub use self::layout::Layout;
 pub use self::report::{PartitionReport, Report};
 
 use self::begin::Begun;
@@ -49,8 +53,10 @@ const WORKER_BYTES: u64 = 96 << 20;
 pub struct ReplayOptions {
     /// The archive.
     pub dir: PathBuf,
-    /// What is read; it has an end.
+    /// What is read; it has an end. The columns are those of the layout.
     pub source: SourceOptions,
+    /// What of the records is kept.
+    pub layout: Layout,
     /// The codec of the pages.
     pub compression: Compression,
     /// The columns that get a bloom filter.
@@ -86,21 +92,28 @@ impl ReplayOptions {
     /// # Errors
     /// When the options make no sense, the folder is of another replay or can't be written, or records can't be read; by
     /// policy, when records are gone. What was committed stays, and the same replay goes on after it.
-    pub fn run(self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
+    pub fn run(mut self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
         let threads = self.workers()?;
+        self.source.columns = self.layout.columns();
+        let decode = self.layout.operator(&self.source.schema())?;
+        let schema = decode
+            .as_ref()
+            .map_or_else(|| self.source.schema(), |decode| decode.schema());
         let plan = FilePlan::new(
-            &self.source.schema(),
+            &schema,
+            self.layout.places(),
             self.compression,
             &self.bloom_filter,
             self.limits,
             self.partition_by.clone(),
         )?;
+        let settings = self.settings(&schema);
         let Begun {
             mut archive,
             ranges,
             pending,
             is_new,
-        } = begin::begin(&self)?;
+        } = begin::begin(&self, settings)?;
         let Some(mut ranges) = ranges else {
             let report = Report::of(&archive)?;
             archive.close()?;
@@ -116,6 +129,7 @@ impl ReplayOptions {
         let work = Work {
             archive: &archive,
             plan: &plan,
+            decode: decode.as_ref(),
             metrics,
             stop,
             pace: self.rate.map(Pace::new),
@@ -140,21 +154,16 @@ impl ReplayOptions {
     }
 
     /// Returns what decides names and bytes.
-    fn settings(&self) -> Settings {
+    fn settings(&self, schema: &Schema) -> Settings {
         let isolation = match self.source.read_committed {
             true => "read_committed",
             false => "read_uncommitted",
         };
         let span_ms = self.limits.span_micros.map(|micros| micros.unsigned_abs() / 1000);
         Settings {
-            layout: "envelope".to_owned(),
-            columns: self
-                .source
-                .columns
-                .iter()
-                .map(|column| column.name().to_owned())
-                .collect(),
-            format: None,
+            layout: self.layout.name().to_owned(),
+            columns: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            format: self.layout.format(),
             isolation: isolation.to_owned(),
             compression: self.compression.to_string(),
             bloom_filter: self.bloom_filter.clone(),

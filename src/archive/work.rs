@@ -7,12 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use connectors::decode::DecodeRows;
 use connectors::kafka::ranges::{PartitionRange, Ranges, Reading};
 use connectors::parquet::archive::{ArchiveFolder, FileEntry, FilePlan, SegmentWriter};
 use engine::batch::Batch;
 use engine::metrics::Metrics;
+use engine::operator::Operator;
 use engine::pipeline::Stop;
-use engine::queue::Receiver;
+use engine::queue::{Permit, Receiver};
 use engine::source::{Event, Intake};
 use engine::{Error, Partition, Positions, Result};
 
@@ -25,6 +27,8 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 pub(super) struct Work<'a> {
     pub(super) archive: &'a ArchiveFolder,
     pub(super) plan: &'a FilePlan,
+    /// Reads the values, where they are.
+    pub(super) decode: Option<&'a DecodeRows>,
     pub(super) metrics: &'a Metrics,
     pub(super) stop: &'a Stop,
     pub(super) pace: Option<Pace>,
@@ -46,7 +50,25 @@ struct Run<'a> {
 /// The events of one range. The receiver is dropped first, which ends the reading.
 struct Feed {
     receiver: Receiver<Event>,
-    _reading: Reading,
+    reading: Reading,
+}
+
+impl Feed {
+    /// Returns the next event; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// When the reader ended without saying why.
+    fn next(&self, range: &PartitionRange) -> Result<Option<(Event, Permit)>> {
+        // Asked before the look, so that what the reader said at its very end counts.
+        let is_over = self.reading.is_over();
+        match self.receiver.receive(STOP_CHECK) {
+            None if is_over => Err(Error::Source {
+                input: format!("{} offsets {}", range.partition, range.offsets),
+                problem: "the thread that reads it broke off".to_owned(),
+            }),
+            next => Ok(next),
+        }
+    }
 }
 
 impl Work<'_> {
@@ -135,19 +157,19 @@ impl Run<'_> {
         let Work { archive, plan, .. } = self.work;
         let (intake, receiver) = Intake::new(self.work.queue_bytes);
         let feed = Feed {
-            _reading: self.ranges.read(range, intake)?,
+            reading: self.ranges.read(range, intake)?,
             receiver,
         };
         let mut writer = SegmentWriter::new(archive, plan, range.partition.clone(), range.offsets);
         let mut position = range.offsets.from;
         while !self.is_over() {
-            let Some((event, permit)) = feed.receiver.receive(STOP_CHECK) else {
+            let Some((event, permit)) = feed.next(range)? else {
                 continue;
             };
             match event {
                 Event::Batch(batch) => {
                     let to = batch.origin().map_or(position, |origin| origin.offsets.to);
-                    self.take_in(&batch, &mut writer)?;
+                    self.take_in(batch, &mut writer)?;
                     self.advance(&range.partition, &mut position, to);
                 }
                 Event::Advanced { position: to, .. } => self.advance(&range.partition, &mut position, to),
@@ -164,12 +186,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn take_in(&self, batch: &Batch, writer: &mut SegmentWriter<'_>) -> Result<()> {
+    fn take_in(&self, mut batch: Batch, writer: &mut SegmentWriter<'_>) -> Result<()> {
         if let Some(pace) = &self.work.pace {
             pace.wait(batch.bytes(), || self.is_over());
         }
         self.work.metrics.rows_in.add(batch.rows() as u64);
         self.work.metrics.bytes_in.add(batch.bytes() as u64);
+        if let Some(decode) = self.work.decode {
+            batch = decode.apply(batch, self.work.metrics)?;
+        }
         self.count(writer.write(&batch.to_records()?)?);
         Ok(())
     }

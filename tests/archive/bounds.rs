@@ -53,6 +53,7 @@ fn limits_that_can_not_be_are_refused_by_name() {
         ),
         (&["--bloom-filter", "headers"], "can't have a bloom filter"),
         (&["--from", "committed"], "`--from committed` needs --group"),
+        (&["--on-data-loss", "reset"], "expected `--on-data-loss fail` or skip"),
         (&["--file-bytes", "0"], "`--file-bytes` must be at least 1"),
     ] {
         let ended = command(&scratch, &topic, "archive", options)
@@ -101,7 +102,7 @@ fn a_pattern_chooses_topics_once_and_each_has_its_folder() {
                 Broker::shared().bootstrap(),
                 "--out",
                 "archive",
-                "--pattern",
+                "--topic-pattern",
                 &pattern,
             ])
             .finish(PATIENCE)

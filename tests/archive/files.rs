@@ -175,6 +175,20 @@ fn the_manifest_lists_the_files_with_their_bytes_and_checksums() {
 }
 
 #[test]
+fn progress_for_programs_tells_rows_files_and_bytes() {
+    let topic = topic_of("told", 5000);
+    let scratch = Scratch::new("told");
+    let ended = replay(&scratch, &topic, "archive", &["--progress", "json"]);
+    let lines = ended.stderr.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let rows: u64 = lines.iter().filter_map(|line| line["numInputRows"].as_u64()).sum();
+    let last = lines.last().expect("a line");
+    assert_eq!((rows, &last["sink"]["files"]), (5000, &Value::from(2)), "{last}");
+    assert!(last["sink"]["bytes"].as_u64() > Some(0), "{last}");
+    assert_eq!(last["sources"][0]["endOffset"][&topic]["1"], 2000, "{last}");
+}
+
+#[test]
 fn a_file_can_be_read_while_the_replay_goes_on() {
     let topic = topic_of("early", 3000);
     let scratch = Scratch::new("early");

@@ -6,6 +6,7 @@ mod determinism;
 mod files;
 mod folders;
 mod kills;
+mod layouts;
 mod loss;
 
 use std::collections::BTreeMap;

@@ -219,6 +219,13 @@ impl Ranges {
     }
 }
 
+impl Reading {
+    /// Returns whether the reader has ended: whatever it had to say is in the intake.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Ranges {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Relaxed);

@@ -16,7 +16,7 @@ const STATISTICS_BYTES_MAX: usize = 64;
 const VALUE: &str = "value";
 
 /// The column of Kafka offsets.
-pub(super) const OFFSET: &str = "offset";
+const OFFSET: &str = "offset";
 
 /// Returns the properties of every file of `schema`.
 ///

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use connectors::decode::BadRows;
 use connectors::kafka::options::{Client, DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
 use connectors::parquet::archive::{CHUNK_BYTES, CHUNK_ROWS, FileLimits};
 use connectors::parquet::{Compression, PartitionBy};
@@ -16,28 +17,38 @@ use engine::{Error, Result};
 
 use self::follow::FollowArguments;
 use super::Exit;
+use super::format::Format;
 use super::kafka::ConnectionArguments;
 use super::launch::{self, Output};
 use super::progress::{self, ProgressArguments};
 use super::value;
-use crate::archive::{Outcome, ReplayOptions, Report, SEGMENT_OFFSETS};
+use crate::archive::{Layout, Outcome, ReplayOptions, Report, SEGMENT_OFFSETS};
 
 const EXAMPLES: &str = "\
 Examples:
   millstream replay --brokers localhost:9092 --topic logs --out archive
   millstream replay -b localhost:9092 -t logs --out archive --from 7d --to 1d --compression zstd:3
-  millstream replay -b localhost:9092 --pattern '^web-' --out archive --file-span 1h --rate 50MB/s
+  millstream replay -b localhost:9092 --topic-pattern '^web-' --out archive --file-span 1h --rate 50MB/s
   millstream replay -b localhost:9092 -t logs --out archive --partition-by 'date(timestamp),topic'
+  millstream replay -b localhost:9092 -t access --out archive --layout both --input-format combined --on-bad null
   millstream replay -b localhost:9092 -t logs --out archive --follow
   duckdb -c \"SELECT count(*) FROM 'archive/**/*.parquet'\"
 
 A replay that was stopped or killed goes on after its last file when the same command is given again; given another --to, a
 finished one goes on to that. The same range gives the same files, byte for byte, whatever the threads and interruptions.";
 
+/// What of a record is kept, as the command line says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kept {
+    Envelope,
+    Parsed,
+    Both,
+}
+
 /// Archive topics to Parquet: every record once, with key, headers, time, partition and offset
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "input", required = true, args = ["topics", "pattern"])]
+#[group(id = "input", required = true, args = ["topics", "topic_pattern"])]
 pub(super) struct Replay {
     #[command(flatten)]
     connection: ConnectionArguments,
@@ -52,7 +63,7 @@ pub(super) struct Replay {
     topics: Vec<String>,
     /// Archive all topics whose names match this regular expression, internal ones left out
     #[arg(long, value_name = "REGEX", requires = "brokers")]
-    pattern: Option<String>,
+    topic_pattern: Option<String>,
     /// Folder for the Parquet files
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
@@ -74,6 +85,15 @@ pub(super) struct Replay {
     /// Who reads: native, librdkafka, or auto (native, but librdkafka for what only that can)
     #[arg(long, value_name = "CLIENT", default_value = "auto")]
     client: Client,
+    /// What of a record is kept: envelope, the record as it is; parsed, the columns of its value by --input-format, and its
+    /// place; or both
+    #[arg(long, value_name = "LAYOUT", value_enum, default_value_t = Kept::Envelope, conflicts_with = "follow")]
+    layout: Kept,
+    #[command(flatten)]
+    format: Format,
+    /// What becomes of a record whose value can't be decoded: fail, skip, or null (in all columns of the format)
+    #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = str::parse::<BadRows>)]
+    on_bad: BadRows,
     /// none, snappy, lz4 or zstd[:LEVEL]
     #[arg(long, value_name = "CODEC", default_value = "zstd:1")]
     compression: Compression,
@@ -134,7 +154,7 @@ impl Replay {
         let stop = launch::stop_on_signal("stopping; files under way will be written again")?;
         let metrics = Arc::<Metrics>::default();
         let progress = (!output.quiet).then(|| {
-            let input = self.pattern.clone().unwrap_or_else(|| self.topics.join(","));
+            let input = self.topic_pattern.clone().unwrap_or_else(|| self.topics.join(","));
             let progress = self.progress.of_work("replay", &input, &self.out.display().to_string());
             progress.start(Arc::clone(&metrics))
         });
@@ -176,12 +196,17 @@ impl Replay {
         if self.from == Start::Committed && self.group.is_none() {
             return Err(Error::Invalid("`--from committed` needs --group".to_owned()));
         }
+        if self.on_data_loss == DataLossPolicy::Reset {
+            let problem = "a replay with an end can't begin again: expected `--on-data-loss fail` or skip";
+            return Err(Error::Invalid(problem.to_owned()));
+        }
         if self.file_bytes == 0 {
             return Err(Error::Invalid("`--file-bytes` must be at least 1".to_owned()));
         }
         Ok(ReplayOptions {
             dir: self.out.clone(),
             source,
+            layout: self.layout()?,
             compression: self.compression,
             bloom_filter: self.bloom_filter.clone(),
             partition_by: self.partition_by.clone(),
@@ -197,14 +222,33 @@ impl Replay {
         })
     }
 
+    fn layout(&self) -> Result<Layout> {
+        let decoder = self.format.decoder(None)?;
+        if self.on_bad == BadRows::DeadLetter {
+            let problem = "a replay has no dead letters: expected `--on-bad fail`, skip or null";
+            return Err(Error::Invalid(problem.to_owned()));
+        }
+        match (self.layout, decoder) {
+            (Kept::Envelope, None) => Ok(Layout::Envelope),
+            (Kept::Parsed, Some(decoder)) => Ok(Layout::Parsed(decoder, self.on_bad)),
+            (Kept::Both, Some(decoder)) => Ok(Layout::Both(decoder, self.on_bad)),
+            (Kept::Envelope, Some(_)) => Err(Error::Invalid(
+                "`--input-format` is for `--layout parsed` or both".to_owned(),
+            )),
+            (Kept::Parsed | Kept::Both, None) => Err(Error::Invalid(
+                "`--layout parsed` and both need --input-format".to_owned(),
+            )),
+        }
+    }
+
     fn source(&self) -> Result<SourceOptions> {
         let brokers = self.connection.brokers.as_deref().unwrap_or("localhost:9092");
         let group = self.group.clone().unwrap_or_else(|| {
-            let topics = self.pattern.clone().unwrap_or_else(|| self.topics.join("-"));
+            let topics = self.topic_pattern.clone().unwrap_or_else(|| self.topics.join("-"));
             format!("millstream-replay-{topics}")
         });
         let mut options = SourceOptions::new(self.connection.connection(brokers)?, self.topics.clone(), group);
-        options.topic_pattern.clone_from(&self.pattern);
+        options.topic_pattern.clone_from(&self.topic_pattern);
         options.from = self.from.clone();
         options.columns = KafkaColumn::ALL.to_vec();
         options.read_committed = !self.read_uncommitted;

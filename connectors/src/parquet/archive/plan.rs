@@ -11,13 +11,10 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::schema::types::ColumnPath;
 
 use super::super::hive::{Folders, PartitionBy};
-use super::super::properties::{self, OFFSET};
+use super::super::properties;
 use super::super::{Compression, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 use super::limits::FileLimits;
 use crate::spelling;
-
-/// The column of the records' times.
-const TIMESTAMP: &str = "timestamp";
 
 /// What all files of an archive have in common.
 #[derive(Clone, Debug)]
@@ -38,14 +35,15 @@ pub struct FilePlan {
 }
 
 impl FilePlan {
-    /// Returns the plan of files of batches of the columns `incoming`, whose rows come by offset; the columns
-    /// `bloom_filter` get a bloom filter, and `partition_by` names folders.
+    /// Returns the plan of files of batches of the columns `incoming`, whose rows come by offset. `places` are the names of
+    /// the columns of the record's offset and time, and the columns `bloom_filter` get a bloom filter, and `partition_by` names folders.
     ///
     /// # Errors
-    /// When the columns `offset` (Int64) and `timestamp` (microseconds) are not there and in the files, a column has no
+    /// When the columns of the offset (Int64) and the time (microseconds) are not there and in the files, a column has no
     /// Parquet form or can't have a bloom filter, or rows can't be partitioned as asked.
     pub fn new(
         incoming: &SchemaRef,
+        [offset, timestamp]: [String; 2],
         compression: Compression,
         bloom_filter: &[String],
         limits: FileLimits,
@@ -56,12 +54,13 @@ impl FilePlan {
             levels => Folders::new(levels, incoming)?.kept(incoming),
         };
         let is_time = |kind: &DataType| matches!(kind, DataType::Timestamp(TimeUnit::Microsecond, _));
-        place(&schema, OFFSET, |kind| *kind == DataType::Int64)?;
-        let timestamp_in_file = place(&schema, TIMESTAMP, is_time)?;
-        let offset = place(incoming, OFFSET, |kind| *kind == DataType::Int64)?;
-        let timestamp = place(incoming, TIMESTAMP, is_time)?;
+        place(&schema, &offset, |kind| *kind == DataType::Int64)?;
+        let timestamp_in_file = place(&schema, &timestamp, is_time)?;
+        let sorted = sorted_by(&schema, &offset)?;
+        let offset = place(incoming, &offset, |kind| *kind == DataType::Int64)?;
+        let timestamp = place(incoming, &timestamp, is_time)?;
         let mut properties = properties::builder(&schema, compression, ROW_GROUP_ROWS, ROW_GROUP_BYTES)?
-            .set_sorting_columns(Some(vec![sorted_by_offset(&schema)?]));
+            .set_sorting_columns(Some(vec![sorted]));
         for column in bloom_filter {
             check_bloom_filter(&schema, column)?;
             properties = properties.set_column_bloom_filter_enabled(ColumnPath::new(vec![column.clone()]), true);
@@ -100,10 +99,10 @@ fn place(schema: &Schema, name: &str, fits: impl Fn(&DataType) -> bool) -> Resul
 }
 
 /// Returns the order of the rows of a file, all of which are of one partition.
-fn sorted_by_offset(schema: &Schema) -> Result<SortingColumn> {
+fn sorted_by(schema: &Schema, offset: &str) -> Result<SortingColumn> {
     let leaves = ArrowSchemaConverter::new().convert(schema);
     let leaves = leaves.map_err(|error| Error::Invalid(format!("parquet: these columns can't be written: {error}")))?;
-    let leaf = leaves.columns().iter().position(|leaf| leaf.path().string() == OFFSET);
+    let leaf = leaves.columns().iter().position(|leaf| leaf.path().string() == offset);
     let leaf = leaf.and_then(|leaf| i32::try_from(leaf).ok());
     Ok(SortingColumn {
         column_idx: leaf.expect("the column is there, and few are"),
