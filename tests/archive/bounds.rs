@@ -69,6 +69,34 @@ fn limits_that_can_not_be_are_refused_by_name() {
 }
 
 #[test]
+fn what_an_archive_without_an_end_can_not_have_is_refused_by_name() {
+    let scratch = Scratch::new("endless");
+    for (options, code, part) in [
+        (&["--to", "latest"][..], 2, "cannot be used with"),
+        (&["--segment", "5"], 2, "cannot be used with"),
+        (&["--on-bad", "skip"], 2, "cannot be used with"),
+        (
+            &["--input-format", "json"],
+            3,
+            "--input-format is for a replay with an end",
+        ),
+    ] {
+        let ended = command(&scratch, "any", "archive", &[&["--follow"], options].concat());
+        let ended = ended.finish(PATIENCE).expect_code(code);
+        assert!(
+            ended.stderr.contains(part),
+            "`{part}` is in the message: {}",
+            ended.stderr
+        );
+    }
+    let aged = command(&scratch, "any", "archive", &["--file-age", "1s"]).finish(PATIENCE);
+    assert!(
+        aged.expect_code(2).stderr.contains("--follow"),
+        "the age is that of an endless one's files"
+    );
+}
+
+#[test]
 fn a_replay_leaves_the_group_it_looks_at_as_it_was() {
     let topic = topic_of("group", 2000);
     let scratch = Scratch::new("group");

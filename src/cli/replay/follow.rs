@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::Args;
 use connectors::kafka::source::KafkaSource;
 use connectors::parquet::{Layout, ParquetOptions, ParquetSink};
-use engine::Result;
 use engine::pipeline::{Job, Query, Settings};
 use engine::source::Source;
+use engine::{Error, Result};
 
 use super::super::Exit;
 use super::super::launch::{self, Launch, Output};
@@ -46,6 +46,10 @@ impl FollowArguments {
 
 /// Runs a replay without an end, until a signal stops it.
 pub(super) fn run(replay: Replay, output: Output) -> Result<Exit> {
+    if !replay.format.formats.is_empty() {
+        let problem = "`--follow` keeps records as they are: --input-format is for a replay with an end";
+        return Err(Error::Invalid(problem.to_owned()));
+    }
     let follow = &replay.follow;
     let checkpoint = follow
         .checkpoint

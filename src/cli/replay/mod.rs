@@ -73,7 +73,7 @@ pub(super) struct Replay {
     /// Where to end: latest, a time, an age or offsets; fixed when the replay begins
     #[arg(long, value_name = "WHERE", default_value = "latest", conflicts_with = "follow")]
     to: End,
-    /// Consumer group whose offsets `--from committed` looks up; a replay joins none and commits none
+    /// Consumer group whose offsets `--from committed` looks up; only with --follow it learns how far the replay is
     #[arg(long)]
     group: Option<String>,
     /// What to do when records were deleted before they were read: fail; skip; with --follow also reset
@@ -92,7 +92,13 @@ pub(super) struct Replay {
     #[command(flatten)]
     format: Format,
     /// What becomes of a record whose value can't be decoded: fail, skip, or null (in all columns of the format)
-    #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = str::parse::<BadRows>)]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "fail",
+        value_parser = str::parse::<BadRows>,
+        conflicts_with = "follow"
+    )]
     on_bad: BadRows,
     /// none, snappy, lz4 or zstd[:LEVEL]
     #[arg(long, value_name = "CODEC", default_value = "zstd:1")]
