@@ -3,6 +3,7 @@
 mod harness;
 
 mod archive;
+mod archive_tools;
 mod bad_input;
 mod bounds;
 mod broker;

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod decode;
 pub mod encode;
+pub mod envelope;
 pub mod file;
 pub mod generate;
 pub mod kafka;

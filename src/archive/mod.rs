@@ -11,10 +11,15 @@
 //! records over. So a second replay of a range gives the same folder, and one that was killed goes on after the last file.
 
 mod begin;
+mod lane;
 mod layout;
 mod pace;
+mod parallel;
 mod report;
+pub mod restore;
 mod segments;
+pub mod selection;
+pub mod verify;
 mod work;
 
 use std::collections::BTreeMap;

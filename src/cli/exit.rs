@@ -14,7 +14,7 @@ Exit codes:
   3   the job is not valid, or not that of its checkpoint
   4   cannot connect or authenticate
   5   too many bad records
-  6   records are missing: lost before they were read
+  6   records are missing: lost before they were read; or verify found something
   7   reading or writing failed: source, sink, disk
   75  stopped but resumable, or another process is at work on it
   101 a bug";

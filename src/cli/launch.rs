@@ -108,13 +108,16 @@ pub(super) fn say_nothing_left(checkpoint: Option<&Path>) {
 /// Says that work was stopped, where what is done is, and how to go on.
 pub(super) fn say_resumable(checkpoint: Option<&Path>) {
     match checkpoint {
-        Some(dir) => {
-            let command: Vec<_> = std::env::args().map(|word| quoted(&word)).collect();
-            eprintln!("millstream: stopped; what is done is in {}", dir.display());
-            eprintln!("millstream: to go on: {}", command.join(" "));
-        }
+        Some(dir) => say_how_to_go_on(&dir.display().to_string()),
         None => eprintln!("millstream: stopped before the end of the input"),
     }
+}
+
+/// Says where the work is that was done until now, and the command that goes on with it.
+pub(super) fn say_how_to_go_on(place: &str) {
+    let command: Vec<_> = std::env::args().map(|word| quoted(&word)).collect();
+    eprintln!("millstream: stopped; what is done is in {place}");
+    eprintln!("millstream: to go on: {}", command.join(" "));
 }
 
 fn quoted(word: &str) -> String {

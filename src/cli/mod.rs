@@ -17,6 +17,7 @@ mod progress;
 #[cfg(feature = "sql")]
 mod query;
 mod replay;
+mod restore;
 #[cfg(feature = "sql")]
 mod run;
 mod schema;
@@ -26,6 +27,7 @@ mod tap;
 #[cfg(feature = "sql")]
 mod test;
 mod value;
+mod verify;
 mod wordcount;
 
 use std::io::{IsTerminal, Write};
@@ -73,6 +75,8 @@ enum Verb {
     Demo(demo::Demo),
     Wordcount(wordcount::Wordcount),
     Replay(replay::Replay),
+    Verify(verify::Verify),
+    Restore(restore::Restore),
     Generate(generate::Generate),
     Parse(parse::Parse),
     #[cfg(feature = "sql")]
@@ -98,6 +102,8 @@ impl Verb {
             Self::Demo(demo) => demo.run(output),
             Self::Wordcount(wordcount) => wordcount.run(output),
             Self::Replay(replay) => replay.run(output),
+            Self::Verify(verify) => verify.run(output),
+            Self::Restore(restore) => restore.run(output),
             Self::Generate(generate) => generate.run(output),
             Self::Parse(parse) => parse.run(output),
             #[cfg(feature = "sql")]

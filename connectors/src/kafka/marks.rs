@@ -31,9 +31,9 @@ pub(super) struct Mark {
     /// The version of this format.
     millstream: u32,
     /// The job's id.
-    job: String,
+    pub(super) job: String,
     /// The epoch whose input ends at the offset.
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
 }
 
 /// What a group holds for a partition.

@@ -24,24 +24,24 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use engine::sink::{Barrier, Guarantee, Recovery, Sink, Token};
 use engine::{Batch, Epoch, Error, Partition, Positions, Result, fault};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::config::Connection;
 use super::fellow::Shared;
 pub use super::fellow::{FellowOptions, FellowSink, Fellows};
-use super::ffi::drop_within;
-use super::health::{Context, Health};
+use super::group;
+use super::health::Context;
 use super::marks::{self, Committed, Mark};
 use super::outgoing::{Outgoing, describe};
-use super::producer::{COORDINATOR_TIME, Producer, TRANSACTION_TIMEOUT_MS, invalid_settings};
+use super::producer::{COORDINATOR_TIME, Producer, TRANSACTION_TIMEOUT_MS};
 use crate::decode::{AvroFormat, Dialect};
 
 /// What a failure before the commit means.
@@ -200,26 +200,12 @@ impl KafkaSink {
         })
     }
 
-    /// Asks the group for its offsets, and for what transactions need to know of it. The consumer never joins the group.
+    /// Asks the group for its offsets, and for what transactions need to know of it.
     fn read_group(&self, isolation: &str, recovery: &Recovery<'_>) -> Result<(Vec<Committed>, ConsumerGroupMetadata)> {
-        let settings = [("group.id", self.options.group.as_str())];
-        let mut config = self.options.connection.client_config(&settings);
-        // Set last: what the properties file says of the source's isolation is not meant for this.
-        config
-            .set("isolation.level", isolation)
-            .set("enable.auto.commit", "false");
-        let health = Health::new(self.options.connection.brokers(), &self.options.group, false);
-        let consumer: BaseConsumer<Context> = config
-            .create_with_context(Context(Arc::new(health)))
-            .map_err(|error| invalid_settings(&error))?;
-        let deadline = Instant::now() + COORDINATOR_TIME;
-        let read = self
-            .watched(&consumer, recovery)
-            .and_then(|partitions| marks::read(&consumer, &partitions, deadline));
-        let metadata = consumer.group_metadata();
-        drop_within(Duration::ZERO, consumer);
-        let metadata = metadata.ok_or_else(|| self.group_failure(&KafkaError::Canceled))?;
-        Ok((read.map_err(|error| self.group_failure(&error))?, metadata))
+        let options = &self.options;
+        group::read(&options.connection, &options.group, isolation, |consumer| {
+            self.watched(consumer, recovery)
+        })
     }
 
     /// Returns the partitions that may hold a mark: those that exist, and those that the checkpoints know.
@@ -251,20 +237,6 @@ impl KafkaSink {
         entries
             .map(|(partition, &offset)| (partition.clone(), offset))
             .collect()
-    }
-
-    fn group_failure(&self, error: &KafkaError) -> Error {
-        let group = &self.options.group;
-        let problem = match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                format!("{error}; allow Read on the group `{group}` in the broker's ACLs")
-            }
-            _ => error.to_string(),
-        };
-        Error::Connect {
-            endpoint: self.options.connection.brokers().to_owned(),
-            problem: format!("the offsets of the group `{group}` can't be read: {problem}"),
-        }
     }
 
     fn send(&mut self, batch: &Batch) -> Result<()> {
@@ -472,6 +444,8 @@ fn sink_error(topic: &str, problem: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use arrow::record_batch::RecordBatch;
     use engine::sink::Candidate;

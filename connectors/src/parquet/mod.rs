@@ -16,6 +16,7 @@
 //! by `commit`. No staged name ends in `.parquet`, so a reader of `DIR/**/*.parquet` sees committed rows only.
 
 pub mod archive;
+pub mod archived;
 pub mod bytes;
 mod compression;
 mod folder;

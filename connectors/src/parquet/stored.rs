@@ -1,20 +1,31 @@
 //! A Parquet file that is there: its footer, and its rows from any row on.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use engine::{Error, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 
 /// Bytes after the footer: its length and the magic number.
 const TRAILER_BYTES: u64 = 8;
+
+/// Rows of a batch at most: as many as the Kafka source sends.
+const BATCH_ROWS_MAX: usize = 8192;
+
+/// Bytes of a batch of [`StoredFile::rows_from`], about: it bounds the memory of files with large values.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// A file whose footer was read.
 #[derive(Debug)]
@@ -23,6 +34,19 @@ pub(super) struct StoredFile {
     file: File,
     metadata: ArrowReaderMetadata,
     identity: Identity,
+}
+
+/// The rows of a file, a batch at a time.
+pub(super) struct Rows {
+    name: String,
+    schema: SchemaRef,
+    reader: ParquetRecordBatchReader,
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What a checkpoint keeps of a file. The footer holds the places, sizes and mostly the extremes of all values.
@@ -39,8 +63,11 @@ impl StoredFile {
     /// # Errors
     /// When it can't be read, or is no Parquet file.
     pub(super) fn open(name: &str) -> Result<Self> {
+        Self::open_with(name, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
+    }
+
+    fn open_with(name: &str, options: ArrowReaderOptions) -> Result<Self> {
         let mut file = open(name).map_err(Error::io("read", name))?;
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| failed(name, error))?;
         let identity = Identity::of(&mut file).map_err(Error::io("read", name))?;
         Ok(Self {
@@ -64,7 +91,7 @@ impl StoredFile {
     /// Returns the columns, each of which may be null: whether it is required may differ from file to file.
     pub(super) fn schema(&self) -> Schema {
         let fields = self.metadata.schema().fields().iter();
-        let field = |field: &std::sync::Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
+        let field = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
         Schema::new(fields.map(field).collect::<Vec<_>>())
     }
 
@@ -118,6 +145,92 @@ impl StoredFile {
         reader.map_err(|error| failed(&self.name, error))
     }
 
+    /// Returns the value of a key in the footer, if it is there.
+    pub(super) fn property(&self, key: &str) -> Option<&str> {
+        let (_, value) = self.properties().find(|(name, _)| *name == key)?;
+        Some(value)
+    }
+
+    /// Returns all keys in the footer that have a value.
+    pub(super) fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.metadata.metadata().file_metadata().key_value_metadata();
+        let pairs = pairs.into_iter().flatten();
+        pairs.filter_map(|pair| Some((pair.key.as_str(), pair.value.as_deref()?)))
+    }
+
+    /// Returns the name that a column of the record has in the file. Decoded columns stand before it; if one of them has its
+    /// name, it begins with `_`.
+    pub(super) fn record_column(&self, column: &str) -> Option<&str> {
+        let schema = self.metadata.schema();
+        let names = [column.to_owned(), format!("_{column}")];
+        let place = names.iter().filter_map(|name| schema.index_of(name).ok()).max()?;
+        Some(schema.field(place).name())
+    }
+
+    /// Returns the least and the greatest value of a column of the record, 64-bit integers or times, if the footer tells.
+    pub(super) fn extremes(&self, column: &str) -> Option<(i64, i64)> {
+        let column = self.record_column(column)?;
+        let groups = self.metadata.metadata().row_groups().iter();
+        let all: Option<Vec<_>> = groups.map(|group| extremes(group, column)).collect();
+        all?.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Returns the rows with those of the record's `columns` that the file has, by these names in the file's order, but for
+    /// row groups that hold only values below the bound in the column that is named with it.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub(super) fn rows_from(self, columns: &[&str], bound: Option<(&str, i64)>) -> Result<Rows> {
+        let schema = Arc::clone(self.metadata.schema());
+        let mut places = Vec::new();
+        for &name in columns {
+            let place = self.record_column(name).and_then(|found| schema.index_of(found).ok());
+            places.extend(place.map(|place| (place, name)));
+        }
+        places.sort_unstable();
+        let renamed = |&(place, name): &(usize, &str)| schema.field(place).clone().with_name(name);
+        let fields: Vec<_> = places.iter().map(renamed).collect();
+        let bound = bound.and_then(|(column, least)| Some((self.record_column(column)?, least)));
+        let is_below = |group: &RowGroupMetaData| {
+            let greatest = bound.and_then(|(column, least)| Some((extremes(group, column)?.1, least)));
+            greatest.is_some_and(|(greatest, least)| greatest < least)
+        };
+        let groups = self.metadata.metadata().row_groups().iter().enumerate();
+        let groups = groups.filter(|(_, group)| !is_below(group));
+        let groups = groups.map(|(group, _)| group).collect();
+        let places = places.into_iter().map(|(place, _)| place).collect();
+        self.rows_of(places, groups, Arc::new(Schema::new(fields)))
+    }
+
+    /// Returns the rows of row groups with the columns at `places`, which `schema` names. A batch has as many rows as are
+    /// [`BATCH_BYTES`] by the average of the file.
+    fn rows_of(self, places: Vec<usize>, groups: Vec<usize>, schema: SchemaRef) -> Result<Rows> {
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), places);
+        let batch_rows = self.batch_rows();
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
+            .with_projection(mask)
+            .with_row_groups(groups)
+            .with_batch_size(batch_rows)
+            .build();
+        Ok(Rows {
+            reader: reader.map_err(|error| failed(&self.name, error))?,
+            name: self.name,
+            schema,
+        })
+    }
+
+    /// Returns the rows of a batch.
+    fn batch_rows(&self) -> usize {
+        let groups = self.metadata.metadata().row_groups();
+        let bytes = |column: &ColumnChunkMetaData| {
+            let values = column.unencoded_byte_array_data_bytes().unwrap_or(0);
+            column.uncompressed_size().max(values)
+        };
+        let bytes: i64 = groups.iter().flat_map(|group| group.columns()).map(bytes).sum();
+        let bytes = usize::try_from(bytes / self.rows().max(1)).unwrap_or(0).max(1);
+        (BATCH_BYTES / bytes).clamp(1, BATCH_ROWS_MAX)
+    }
+
     /// Returns the row groups that hold row `from` and those after, and the rows of the first one that come before it.
     fn groups_from(&self, from: i64) -> (Vec<usize>, usize) {
         let mut before = from.max(0);
@@ -139,6 +252,19 @@ impl StoredFile {
     }
 }
 
+impl Iterator for Rows {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        let batch = batch.and_then(|batch| RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec()));
+        Some(batch.map_err(|error| Error::Source {
+            input: self.name.clone(),
+            problem: error.to_string(),
+        }))
+    }
+}
+
 impl Identity {
     fn of(file: &mut File) -> io::Result<Self> {
         let size = file.seek(SeekFrom::End(0))?;
@@ -153,6 +279,16 @@ impl Identity {
             size,
             footer_crc32c: crc32c::crc32c(&footer),
         })
+    }
+}
+
+/// Returns the least and the greatest value of a column of 64-bit integers in a row group, if its statistics tell.
+fn extremes(group: &RowGroupMetaData, column: &str) -> Option<(i64, i64)> {
+    let mut columns = group.columns().iter();
+    let found = columns.find(|chunk| chunk.column_path().parts() == [column])?;
+    match found.statistics()? {
+        Statistics::Int64(values) => Some((*values.min_opt()?, *values.max_opt()?)),
+        _ => None,
     }
 }
 

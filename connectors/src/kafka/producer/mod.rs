@@ -26,6 +26,7 @@ use super::health::TLS_FAILED;
 pub(super) use self::failure::invalid_settings;
 use self::failure::{Failures, is_absent, is_fenced};
 use self::reports::Reports;
+pub(super) use self::reports::Undelivered;
 
 /// How long a start waits for the first answer of a broker.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -80,6 +81,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
 ];
 
+/// The tag of records that need not be told apart.
+const UNTOLD: usize = 0;
+
 /// A producer for one topic, and for others that take part in its transactions.
 pub(super) struct Producer {
     client: BaseProducer<Reports>,
@@ -112,7 +116,20 @@ impl Producer {
     /// # Errors
     /// When a setting is not valid.
     pub(super) fn new(connection: &Connection, topic: &str, transactional_id: Option<String>) -> Result<Self> {
-        let config = config(connection, transactional_id.as_deref());
+        Self::with(connection, topic, transactional_id, &[])
+    }
+
+    /// Returns the same with further settings, which the properties file may change.
+    ///
+    /// # Errors
+    /// When a setting is not valid.
+    pub(super) fn with(
+        connection: &Connection,
+        topic: &str,
+        transactional_id: Option<String>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let config = config(connection, transactional_id.as_deref(), settings);
         let reports = Reports::new(connection.brokers());
         let client = config
             .create_with_context(reports.clone())
@@ -211,11 +228,21 @@ impl Producer {
         value: Option<&[u8]>,
         partition: Option<i32>,
     ) -> Result<()> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic);
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, UNTOLD);
         record.key = key;
         record.payload = value;
         record.partition = partition;
-        let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+        self.send_record(record)
+    }
+
+    /// Puts a record in the queue, with all that it has; waits while the queue is full. What it is tagged with is told if it
+    /// can't be delivered.
+    ///
+    /// # Errors
+    /// When the record is too large, or an earlier one was not delivered.
+    pub(super) fn send_record(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<()> {
+        let topic = record.topic;
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
         loop {
             let Err((error, back)) = self.client.send(record) else {
                 return Ok(());
@@ -232,6 +259,11 @@ impl Producer {
             self.check_delivered()?;
             record = back;
         }
+    }
+
+    /// Returns the first record that was not delivered, if there is one.
+    pub(super) fn undelivered(&self) -> Option<Undelivered> {
+        self.reports.undelivered()
     }
 
     /// Handles the delivery reports that have come, without waiting.
@@ -401,9 +433,9 @@ impl Producer {
     }
 }
 
-fn config(connection: &Connection, transactional_id: Option<&str>) -> ClientConfig {
+fn config(connection: &Connection, transactional_id: Option<&str>, settings: &[(&str, &str)]) -> ClientConfig {
     let timeout = TRANSACTION_TIMEOUT_MS.to_string();
-    let mut defaults = DEFAULTS.to_vec();
+    let mut defaults = [DEFAULTS, settings].concat();
     if let Some(id) = transactional_id {
         defaults.extend([("transactional.id", id), ("transaction.timeout.ms", timeout.as_str())]);
     }
@@ -441,7 +473,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a scratch file");
         std::fs::write(file.path(), text).expect("a scratch file can be written");
         let connection = Connection::with_properties("localhost:1", file.path()).expect("valid settings");
-        config(&connection, Some("millstream-g"))
+        config(&connection, Some("millstream-g"), &[])
     }
 
     #[test]
@@ -493,7 +525,13 @@ mod tests {
     fn a_failed_delivery_is_told_by_the_next_call() {
         let producer = producer(None);
         for _ in 0..3 {
-            producer.reports.count_undelivered(Code::MessageTimedOut, 10);
+            producer.reports.count_undelivered(Undelivered {
+                code: Code::MessageTimedOut,
+                bytes: 10,
+                partition: 0,
+                tag: UNTOLD,
+                records: 1,
+            });
         }
         let error = producer.serve().expect_err("not delivered").to_string();
         assert!(

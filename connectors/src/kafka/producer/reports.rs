@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use crate::kafka::health::{self, Health};
@@ -18,11 +19,15 @@ pub(super) struct Reports {
 
 /// The first record that was not delivered, and how many were not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Undelivered {
+pub(in crate::kafka) struct Undelivered {
     /// Why the first one was not.
-    pub(super) code: Code,
+    pub(in crate::kafka) code: Code,
     /// The bytes of its key and value.
-    pub(super) bytes: usize,
+    pub(in crate::kafka) bytes: usize,
+    /// The partition that it was for.
+    pub(in crate::kafka) partition: i32,
+    /// What the sender gave it to be known by.
+    pub(in crate::kafka) tag: usize,
     /// How many were not.
     pub(super) records: u64,
 }
@@ -47,15 +52,16 @@ impl Reports {
         *self.undelivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a record of `bytes` bytes that was not delivered.
-    pub(super) fn count_undelivered(&self, code: Code, bytes: usize) {
+    /// Counts a record that was not delivered. One that was refused for the sake of another one in its batch is not told if
+    /// that other one is known.
+    pub(super) fn count_undelivered(&self, record: Undelivered) {
         let mut undelivered = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = Undelivered {
-            code,
-            bytes,
-            records: 0,
-        };
-        undelivered.get_or_insert(first).records += 1;
+        let records = undelivered.map_or(0, |undelivered| undelivered.records) + 1;
+        let first = undelivered.filter(|first| first.code != Code::InvalidDifferentRecord);
+        *undelivered = Some(Undelivered {
+            records,
+            ..first.unwrap_or(record)
+        });
     }
 }
 
@@ -74,14 +80,19 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, _opaque: ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
         match result {
             Ok(_) => self.health.answered(),
             Err((error, record)) => {
-                let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-                self.count_undelivered(code, record.payload_len() + record.key_len());
+                self.count_undelivered(Undelivered {
+                    code: error.rdkafka_error_code().unwrap_or(Code::Fail),
+                    bytes: record.payload_len() + record.key_len(),
+                    partition: record.partition(),
+                    tag,
+                    records: 1,
+                });
             }
         }
     }
@@ -91,16 +102,38 @@ impl ProducerContext for Reports {
 mod tests {
     use super::*;
 
+    fn record(code: Code, tag: usize) -> Undelivered {
+        Undelivered {
+            code,
+            bytes: 9,
+            partition: 2,
+            tag,
+            records: 1,
+        }
+    }
+
     #[test]
     fn the_first_record_that_was_not_delivered_is_the_one_that_is_told() {
         let reports = Reports::new("localhost:1");
         assert_eq!(reports.undelivered(), None);
-        reports.count_undelivered(Code::MessageSizeTooLarge, 9);
-        reports.count_undelivered(Code::PurgeQueue, 1);
+        reports.count_undelivered(record(Code::MessageSizeTooLarge, 7));
+        reports.count_undelivered(record(Code::PurgeQueue, 8));
         let expected = Undelivered {
-            code: Code::MessageSizeTooLarge,
-            bytes: 9,
             records: 2,
+            ..record(Code::MessageSizeTooLarge, 7)
+        };
+        assert_eq!(reports.undelivered(), Some(expected));
+    }
+
+    #[test]
+    fn the_record_that_spoilt_its_batch_is_told_and_not_its_neighbour() {
+        let reports = Reports::new("localhost:1");
+        for (code, tag) in [(Code::InvalidDifferentRecord, 7), (Code::InvalidTimestamp, 8)] {
+            reports.count_undelivered(record(code, tag));
+        }
+        let expected = Undelivered {
+            records: 2,
+            ..record(Code::InvalidTimestamp, 8)
         };
         assert_eq!(reports.undelivered(), Some(expected));
     }

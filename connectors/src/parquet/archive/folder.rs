@@ -97,14 +97,7 @@ impl ArchiveFolder {
     /// # Errors
     /// When the manifest or the journal can't be read.
     pub fn contents(&self) -> Result<Contents> {
-        let mut contents = Contents {
-            files: manifest::read(&self.private.join(MANIFEST))?,
-            covered: BTreeMap::new(),
-        };
-        for (_, commit) in journal::read(&self.private.join(JOURNAL))? {
-            contents.take(commit);
-        }
-        Ok(contents)
+        Contents::read(&self.private)
     }
 
     /// Writes the header: of a new archive, or of one that is to hold more.
@@ -113,8 +106,7 @@ impl ArchiveFolder {
     /// When it can't be written, or another process took over.
     pub fn set_header(&mut self, header: ArchiveHeader) -> Result<()> {
         self.replace(HEADER, header.to_text().as_bytes())?;
-        folder::create_folder(&self.private.join(JOURNAL))?;
-        folder::sync_folder(&self.private)?;
+        self.make_journal()?;
         self.header = Some(header);
         Ok(())
     }
@@ -283,8 +275,14 @@ impl ArchiveFolder {
         }
     }
 
+    /// Makes the journal's folder, which a complete archive has not.
+    pub(super) fn make_journal(&self) -> Result<()> {
+        folder::create_folder(&self.private.join(JOURNAL))?;
+        folder::sync_folder(&self.private)
+    }
+
     /// Replaces a file of the private folder.
-    fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
+    pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let staged = self.staging.join(name);
         durable::write_synced(&staged, content).map_err(|error| self.explain(error))?;
         durable::publish(&staged, &self.private.join(name)).map_err(|error| self.explain(error))
@@ -292,6 +290,21 @@ impl ArchiveFolder {
 }
 
 impl Contents {
+    /// Reads the manifest and the journal of the private sub-folder.
+    ///
+    /// # Errors
+    /// When one of them can't be read.
+    pub(super) fn read(private: &Path) -> Result<Self> {
+        let mut contents = Self {
+            files: manifest::read(&private.join(MANIFEST))?,
+            covered: BTreeMap::new(),
+        };
+        for (_, commit) in journal::read(&private.join(JOURNAL))? {
+            contents.take(commit);
+        }
+        Ok(contents)
+    }
+
     fn take(&mut self, commit: Commit) {
         for name in &commit.vanish {
             self.files.remove(name);

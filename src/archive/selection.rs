@@ -1,0 +1,183 @@
+//! Which records of an archive are meant: one topic's, in a range of offsets for each partition.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use connectors::kafka::options::{End, PartitionOffsets, Start};
+use connectors::parquet::archive::{ArchiveHeader, Listing};
+use connectors::parquet::archived::{self, ArchivedFile};
+use engine::{Error, OffsetRange, Partition, Result};
+
+const MICROS_PER_MILLI: i64 = 1000;
+
+/// The records of one topic of an archive, or a range of them.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The topic.
+    pub topic: String,
+    /// The id that the topic had, if the brokers had ids.
+    pub topic_id: Option<String>,
+    /// The topic's files, by partition and offset.
+    pub files: Vec<ArchivedFile>,
+    /// The offsets that are meant, for each partition that has files.
+    pub ranges: BTreeMap<i32, OffsetRange>,
+}
+
+impl Selection {
+    /// Returns the records of `topic` in the archive `dir`, from `from` to `to`; without a topic those of the only one. A
+    /// time stands for the first record of that time or later, as it does in Kafka.
+    ///
+    /// # Errors
+    /// When the archive can't be read, has not just this topic, or a bound is not one of an archive.
+    pub fn new(dir: &Path, topic: Option<&str>, from: &Start, to: &End) -> Result<Self> {
+        let files = archived::files(dir)?;
+        check_whole(dir, &files)?;
+        let topic = chosen(dir, &files, topic)?;
+        let files: Vec<_> = files
+            .into_iter()
+            .filter(|file| *file.partition.stream == *topic)
+            .collect();
+        let mut selection = Self {
+            topic_id: files.iter().find_map(|file| file.topic_id.clone()),
+            topic,
+            ranges: BTreeMap::new(),
+            files,
+        };
+        for (index, whole) in selection.whole() {
+            let range = OffsetRange {
+                from: selection.start(index, whole, from)?,
+                to: selection.end(index, whole, to)?,
+            };
+            selection.ranges.insert(index, range);
+        }
+        Ok(selection)
+    }
+
+    /// Returns the partition `index` of the topic.
+    pub fn partition(&self, index: i32) -> Partition {
+        Partition::new(self.topic.as_str(), index)
+    }
+
+    /// Returns the least time of all records, in microseconds since 1970, as far as the files tell.
+    pub fn oldest_micros(&self) -> Option<i64> {
+        self.files
+            .iter()
+            .filter_map(|file| file.times)
+            .map(|(least, _)| least)
+            .min()
+    }
+
+    /// Returns the offsets of each partition from its first file to its last.
+    fn whole(&self) -> BTreeMap<i32, OffsetRange> {
+        let mut ranges: BTreeMap<i32, OffsetRange> = BTreeMap::new();
+        for file in &self.files {
+            let range = ranges.entry(file.partition.index).or_insert(file.offsets);
+            range.from = range.from.min(file.offsets.from);
+            range.to = range.to.max(file.offsets.to);
+        }
+        ranges
+    }
+
+    fn start(&self, index: i32, whole: OffsetRange, from: &Start) -> Result<i64> {
+        match from {
+            Start::Earliest => Ok(whole.from),
+            Start::Time(milliseconds) => self.offset_at(index, whole, *milliseconds),
+            Start::Offsets(offsets) => self.named(index, offsets),
+            Start::Latest | Start::Committed | Start::Ago(_) => Err(unfit("--from", "earliest")),
+        }
+    }
+
+    fn end(&self, index: i32, whole: OffsetRange, to: &End) -> Result<i64> {
+        match to {
+            End::Latest => Ok(whole.to),
+            End::Time(milliseconds) => self.offset_at(index, whole, *milliseconds),
+            End::Offsets(offsets) => self.named(index, offsets),
+            End::Ago(_) => Err(unfit("--to", "latest")),
+        }
+    }
+
+    /// Returns the first offset of a partition whose record has this time or a later one; its end if there is none.
+    fn offset_at(&self, index: i32, whole: OffsetRange, milliseconds: i64) -> Result<i64> {
+        let micros = milliseconds.saturating_mul(MICROS_PER_MILLI);
+        let mut found = whole.to;
+        for file in self.files.iter().filter(|file| file.partition.index == index) {
+            if file.offsets.from >= found {
+                break;
+            }
+            if let Some(offset) = file.offset_at(micros)? {
+                found = found.min(offset);
+            }
+        }
+        Ok(found)
+    }
+
+    fn named(&self, index: i32, offsets: &PartitionOffsets) -> Result<i64> {
+        let of_topic = offsets.get(&(Some(self.topic.clone()), index));
+        let found = of_topic.or_else(|| offsets.get(&(None, index)));
+        found.copied().ok_or_else(|| {
+            Error::Invalid(format!(
+                "expected an offset for each partition of {}: there is none for partition {index}",
+                self.topic
+            ))
+        })
+    }
+}
+
+/// Refuses an archive that does not hold all that it is to hold: what is missing would not be noticed later. A folder
+/// without a header, as `replay --follow` makes them, is what its files are.
+fn check_whole(dir: &Path, files: &[ArchivedFile]) -> Result<()> {
+    if ArchiveHeader::read(dir)?.is_none() {
+        return Ok(());
+    }
+    let listing = Listing::read(dir)?;
+    let refused = |problem: String| Err(Error::Invalid(format!("the archive {}: {problem}", dir.display())));
+    if !listing.is_at_rest {
+        return refused("it is not complete: give the command of its replay or compaction again first".to_owned());
+    }
+    if listing.header.settings.layout == "parsed" {
+        return refused(
+            "it has the layout parsed: the records as they were are in the layout envelope or both".to_owned(),
+        );
+    }
+    let is_listed = |file: &ArchivedFile| {
+        let name = file.path.strip_prefix(dir).unwrap_or(&file.path);
+        listing.files.contains_key(&*name.to_string_lossy())
+    };
+    let listed = files.iter().filter(|file| is_listed(file)).count();
+    if listed != files.len() || listed != listing.files.len() {
+        return refused(format!(
+            "it holds {} files, and its manifest lists {}, {listed} of them: millstream verify names them",
+            files.len(),
+            listing.files.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the topic that is meant.
+fn chosen(dir: &Path, files: &[ArchivedFile], topic: Option<&str>) -> Result<String> {
+    let mut topics: Vec<&str> = files.iter().map(|file| &*file.partition.stream).collect();
+    topics.dedup();
+    match (topic, topics.as_slice()) {
+        (Some(topic), topics) if topics.contains(&topic) => Ok(topic.to_owned()),
+        (None, [only]) => Ok((*only).to_owned()),
+        (Some(topic), topics) => Err(Error::Invalid(format!(
+            "the archive {} holds no topic {topic}, it holds {}",
+            dir.display(),
+            topics.join(", ")
+        ))),
+        (None, topics) => Err(Error::Invalid(format!(
+            "the archive {} holds {} topics, {}: say which one with --topic",
+            dir.display(),
+            topics.len(),
+            topics.join(", ")
+        ))),
+    }
+}
+
+fn unfit(option: &str, plain: &str) -> Error {
+    Error::Invalid(format!(
+        "{option} of an archive: expected {plain}, a time such as 2026-01-31T08:00:00Z, or offsets such as 0:120,1:4000, so \
+         that the same command means the same records"
+    ))
+}

@@ -1,0 +1,371 @@
+//! The records of an archive against those of topics: the ones it was made of, or the one that it went back to.
+
+use std::time::Duration;
+
+use connectors::envelope::Envelope;
+use connectors::kafka::options::{DataLossPolicy, End, KafkaColumn, SourceOptions};
+use connectors::kafka::ranges::{PartitionRange, Ranges};
+use connectors::kafka::topic;
+use connectors::parquet::archive::Listing;
+use connectors::parquet::archived::{ArchivedFile, PartitionRows};
+use engine::metrics::Metrics;
+use engine::pipeline::Stop;
+use engine::queue::Receiver;
+use engine::source::{Event, Intake};
+use engine::{Error, OffsetRange, Partition, Result};
+
+use super::super::parallel::in_parallel;
+use super::report::{Remark, Report};
+use super::{Against, Plan};
+
+/// Bytes of records that wait to be compared, a thread.
+const QUEUE_BYTES: usize = 8 << 20;
+
+/// How long a thread waits for records before it looks at the stop signal again.
+const STOP_CHECK: Duration = Duration::from_millis(50);
+
+/// Differences of a partition that are told one by one.
+const TOLD_MAX: usize = 3;
+
+/// The columns that are compared.
+const COLUMNS: [KafkaColumn; 5] = [
+    KafkaColumn::Offset,
+    KafkaColumn::Timestamp,
+    KafkaColumn::Key,
+    KafkaColumn::Headers,
+    KafkaColumn::Value,
+];
+
+/// One partition of the archive, and what to compare it with.
+struct Pair {
+    partition: Partition,
+    archived: OffsetRange,
+    range: PartitionRange,
+    /// Whether records are the same by their offset, or by their order.
+    by_offset: bool,
+    /// Whether the brokers delete records that have a successor of the same key.
+    is_compacted: bool,
+}
+
+/// What a comparison found.
+#[derive(Default)]
+struct Compared {
+    rows: u64,
+    /// Records that differ, and the first of them in words.
+    differing: usize,
+    told: Vec<String>,
+    /// Records of the archive that the brokers have no more, of a compacted topic.
+    compacted: u64,
+}
+
+/// Compares; returns whether it came to its end.
+pub(super) fn check(
+    plan: &Plan,
+    against: &Against,
+    listing: &Listing,
+    stop: &Stop,
+    metrics: &Metrics,
+    report: &mut Report,
+) -> Result<bool> {
+    if listing.header.settings.layout == "parsed" {
+        return Err(Error::Invalid(format!(
+            "the archive {} has the layout parsed, without the records as they were: there is nothing to compare",
+            plan.dir.display()
+        )));
+    }
+    let mut topics: Vec<_> = report.partitions.iter().map(|part| part.topic.clone()).collect();
+    topics.dedup();
+    if let (Some(target), [_, _, ..]) = (&against.restored_as, topics.as_slice()) {
+        return Err(Error::Invalid(format!(
+            "the archive holds the topics {}: say which one is {target} with --topic",
+            topics.join(", ")
+        )));
+    }
+    let mut files = Vec::new();
+    for entry in listing.files.values().filter(|entry| topics.contains(&entry.topic)) {
+        // What can't be read is a finding already.
+        files.extend(ArchivedFile::open(&plan.dir.join(&entry.name)).ok());
+    }
+    files.sort_by(|a, b| (&a.partition, a.offsets.from).cmp(&(&b.partition, b.offsets.from)));
+    for topic in topics {
+        let is_committed = listing.header.settings.isolation == "read_committed";
+        let ranges = Ranges::open(options(against, &topic, is_committed))?;
+        let mut pairs = pairs(&ranges, &topic, against, listing, report)?;
+        pairs.retain(|pair| is_readable(&pair.partition, report));
+        let results = in_parallel(plan.threads, &pairs, |pair| {
+            compare(&ranges, pair, &files, stop).inspect(|compared| {
+                metrics
+                    .rows_in
+                    .add(compared.as_ref().map_or(0, |compared| compared.rows));
+            })
+        });
+        for (pair, compared) in pairs.iter().zip(results) {
+            let Some(compared) = compared? else {
+                return Ok(false);
+            };
+            tell(pair, compared, report);
+        }
+    }
+    Ok(true)
+}
+
+/// Returns whether the files of a partition are whole; one that is damaged is told, and not compared.
+fn is_readable(partition: &Partition, report: &mut Report) -> bool {
+    let is_of_it = |remark: &Remark| {
+        remark.file.is_some()
+            && remark.topic.as_deref() == Some(&*partition.stream)
+            && remark.partition == Some(partition.index)
+    };
+    let is_damaged = report.findings.iter().any(is_of_it);
+    if is_damaged {
+        let problem = "its records were not compared, since its files are not what they should be".to_owned();
+        report.notes.push(Remark::of_partition(partition, problem));
+    }
+    !is_damaged
+}
+
+fn options(against: &Against, topic: &str, is_committed: bool) -> SourceOptions {
+    let topic = against.restored_as.as_deref().unwrap_or(topic);
+    let mut options = SourceOptions::new(against.connection.clone(), vec![topic.to_owned()], "millstream-verify");
+    options.commits = false;
+    options.to = Some(End::Latest);
+    options.columns = COLUMNS.to_vec();
+    options.read_committed = is_committed;
+    // What is gone from the brokers is told as a note: the archive has it.
+    options.on_data_loss = DataLossPolicy::Skip;
+    options
+}
+
+/// Returns what of the archive's partitions can be compared with what.
+fn pairs(ranges: &Ranges, name: &str, against: &Against, listing: &Listing, report: &mut Report) -> Result<Vec<Pair>> {
+    let found = topic::look_up(&against.connection, against.restored_as.as_deref().unwrap_or(name))?;
+    let is_compacted = found
+        .and_then(|topic| topic.settings)
+        .is_some_and(|settings| settings.is_compacted);
+    let parts: Vec<_> = report
+        .partitions
+        .iter()
+        .filter(|part| part.topic == name)
+        .cloned()
+        .collect();
+    let (bounds, ids) = ranges.bounds()?;
+    let mut pairs = Vec::new();
+    if against.restored_as.is_some() {
+        for range in bounds {
+            let part = parts.iter().find(|part| part.partition == range.partition.index);
+            let (from, to) = part.map_or((0, 0), |part| (part.from, part.to));
+            pairs.push(Pair {
+                partition: Partition::new(name, range.partition.index),
+                archived: OffsetRange { from, to },
+                range,
+                by_offset: false,
+                is_compacted,
+            });
+        }
+        let highest = pairs.iter().map(|pair| pair.partition.index).max().unwrap_or(-1);
+        for part in parts.iter().filter(|part| part.partition > highest && part.rows > 0) {
+            let partition = Partition::new(name, part.partition);
+            let problem = "the topic that it was restored to has no such partition".to_owned();
+            report.findings.push(Remark::of_partition(&partition, problem));
+        }
+        return Ok(pairs);
+    }
+    if let Some(Some(id)) = listing.header.topics.get(name)
+        && let Some(now) = ids.get(name).filter(|now| *now != id)
+    {
+        report.findings.push(Remark::of_archive(format!(
+            "the topic {name} is another one than the archive was made of: its id was {id}, it is {now}"
+        )));
+        return Ok(pairs);
+    }
+    for part in parts {
+        let partition = Partition::new(name, part.partition);
+        let archived = part.offsets();
+        let held = bounds.iter().find(|range| range.partition == partition);
+        let held = held.map_or(OffsetRange { from: 0, to: 0 }, |range| range.offsets);
+        let offsets = OffsetRange {
+            from: archived.from.max(held.from),
+            to: archived.to.min(held.to),
+        };
+        if archived.from < offsets.from.min(archived.to) {
+            let to = offsets.from.min(archived.to);
+            report.notes.push(Remark::of_partition(
+                &partition,
+                format!(
+                    "the brokers have deleted the records of [{}, {to}) since",
+                    archived.from
+                ),
+            ));
+        }
+        if held.to < archived.to {
+            report.findings.push(Remark::of_partition(
+                &partition,
+                format!(
+                    "the partition ends at offset {}, and the archive at {}",
+                    held.to, archived.to
+                ),
+            ));
+        }
+        if offsets.from < offsets.to {
+            pairs.push(Pair {
+                range: PartitionRange {
+                    partition: partition.clone(),
+                    offsets,
+                },
+                partition,
+                archived: offsets,
+                by_offset: true,
+                is_compacted,
+            });
+        }
+    }
+    Ok(pairs)
+}
+
+/// Reads both sides to their ends; `None` when it was asked to stop.
+fn compare(ranges: &Ranges, pair: &Pair, files: &[ArchivedFile], stop: &Stop) -> Result<Option<Compared>> {
+    let mut archive = Side::new(PartitionRows::new(&pair.partition, files, pair.archived));
+    let mut compared = Compared::default();
+    let (intake, receiver) = Intake::new(QUEUE_BYTES);
+    // Dropped before what reads, which may wait for room.
+    let reading = ranges.read(&pair.range, intake)?;
+    let outcome = read_all(&receiver, stop, |records| archive.meet(pair, &records, &mut compared));
+    drop(receiver);
+    drop(reading);
+    if !outcome? {
+        return Ok(None);
+    }
+    archive.leave(pair, &mut compared)?;
+    Ok(Some(compared))
+}
+
+/// Gives all records of a range to `meet`; returns whether it came to the end.
+fn read_all(receiver: &Receiver<Event>, stop: &Stop, mut meet: impl FnMut(Envelope) -> Result<()>) -> Result<bool> {
+    while !stop.is_raised() {
+        let Some((event, _permit)) = receiver.receive(STOP_CHECK) else {
+            continue;
+        };
+        match event {
+            Event::Batch(batch) => meet(Envelope::new(&batch.to_records()?)?)?,
+            Event::Ended { .. } => return Ok(true),
+            Event::Failed(error) => return Err(error),
+            Event::Advanced { .. } | Event::Added { .. } | Event::Latest { .. } => {}
+        }
+    }
+    Ok(false)
+}
+
+/// The records of the archive that were not met yet.
+struct Side {
+    rows: PartitionRows,
+    run: Option<Envelope>,
+    at: usize,
+}
+
+impl Side {
+    fn new(rows: PartitionRows) -> Self {
+        Self { rows, run: None, at: 0 }
+    }
+
+    /// Moves to the next record; returns whether there is one.
+    fn fill(&mut self) -> Result<bool> {
+        if self.run.as_ref().is_none_or(|run| self.at == run.len()) {
+            self.run = self.rows.next_run()?;
+            self.at = 0;
+        }
+        Ok(self.run.is_some())
+    }
+
+    /// Compares the records of the topic with the next ones of the archive.
+    fn meet(&mut self, pair: &Pair, records: &Envelope, compared: &mut Compared) -> Result<()> {
+        for row in 0..records.len() {
+            let theirs = records.record(row);
+            while self.fill()? && pair.by_offset && self.offset() < theirs.offset {
+                self.pass(pair, compared);
+            }
+            let ours = self.run.as_ref().map(|run| run.record(self.at));
+            let Some(ours) = ours.filter(|ours| !pair.by_offset || ours.offset == theirs.offset) else {
+                compared.tell(|| format!("the record of offset {} is not in the archive", theirs.offset));
+                continue;
+            };
+            if let Some(part) = ours.difference(&theirs) {
+                compared.tell(|| match pair.by_offset {
+                    true => format!("the record of offset {} has another {part}", ours.offset),
+                    false => format!(
+                        "the record of offset {} has another {part}, at {}",
+                        ours.offset, theirs.offset
+                    ),
+                });
+            }
+            compared.rows += 1;
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// Passes over the records that the topic has not.
+    fn leave(&mut self, pair: &Pair, compared: &mut Compared) -> Result<()> {
+        while self.fill()? {
+            self.pass(pair, compared);
+        }
+        Ok(())
+    }
+
+    fn offset(&self) -> i64 {
+        self.run.as_ref().map_or(i64::MAX, |run| run.offsets()[self.at])
+    }
+
+    fn pass(&mut self, pair: &Pair, compared: &mut Compared) {
+        match pair.is_compacted {
+            true => compared.compacted += 1,
+            false => compared.tell(|| format!("the record of offset {} is not in the topic", self.offset())),
+        }
+        self.at += 1;
+    }
+}
+
+impl Compared {
+    fn tell(&mut self, difference: impl FnOnce() -> String) {
+        self.differing += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push(difference());
+        }
+    }
+}
+
+/// Puts what a comparison found in the report.
+fn tell(pair: &Pair, compared: Compared, report: &mut Report) {
+    let partition = &pair.partition;
+    let count = compared.differing;
+    let told = compared.told.into_iter();
+    report
+        .findings
+        .extend(told.map(|text| Remark::of_partition(partition, text)));
+    if count > TOLD_MAX {
+        let more = format!("and {} more records differ", count - TOLD_MAX);
+        report.findings.push(Remark::of_partition(partition, more));
+    }
+    if compared.compacted > 0 {
+        report.notes.push(Remark::of_partition(
+            partition,
+            format!(
+                "compaction has deleted {} records of the archive since",
+                compared.compacted
+            ),
+        ));
+    }
+    if let Some(part) = report.partition_mut(partition) {
+        part.compared = Some(compared.rows);
+        if pair.by_offset && part.offsets_without_record > 0 && count == 0 {
+            let cause = match pair.is_compacted {
+                true => "compaction or transactions (markers, aborted records)",
+                false => "transactions (markers, aborted records)",
+            };
+            let note = format!(
+                "{} offsets have no record in the topic either: {cause}",
+                part.offsets_without_record
+            );
+            report.notes.push(Remark::of_partition(partition, note));
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! An archive is what it says it is, or the difference is found and named.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::harness::PATIENCE;
+use crate::harness::broker::Broker;
+use crate::harness::process::Ended;
+use crate::harness::records::{End, Isolation, NewRecord};
+use crate::harness::{eventually, parquet};
+
+use super::input::Desk;
+
+impl Desk {
+    /// Verifies the archive `dir`.
+    #[track_caller]
+    fn verify(&self, dir: &str, options: &[&str]) -> Ended {
+        self.run(&[&["verify", dir], options].concat()).finish(PATIENCE)
+    }
+
+    /// Verifies the archive `dir`, which is as it should be, and returns the report.
+    #[track_caller]
+    pub(super) fn verified(&self, dir: &str, options: &[&str]) -> Value {
+        let options = [&["--format", "json"], options].concat();
+        let ended = self.verify(dir, &options).expect_code(0);
+        serde_json::from_str(&ended.stdout).expect("a report in JSON")
+    }
+
+    /// Verifies the archive `dir`, and checks that one finding says `expected`.
+    #[track_caller]
+    pub(super) fn expect_finding(&self, dir: &str, options: &[&str], expected: &str) {
+        let options = [&["--format", "json"], options].concat();
+        let ended = self.verify(dir, &options).expect_code(6);
+        let report: Value = serde_json::from_str(&ended.stdout).expect("a report in JSON");
+        let findings = report["findings"].as_array().expect("a list").iter();
+        let texts: Vec<_> = findings
+            .map(|finding| {
+                let file = finding["file"].as_str().unwrap_or_default();
+                format!("{file} {}", finding["problem"].as_str().expect("a text"))
+            })
+            .collect();
+        assert!(
+            texts.iter().any(|text| text.contains(expected)),
+            "{expected} in {texts:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_whole_archive_has_no_finding_and_its_gaps_are_explained() {
+    let desk = Desk::new("verify");
+    let source = desk.mixed_topic();
+    desk.replay(&source, "archive", &["--file-rows", "40"]);
+    let report = desk.verified("archive", &["--against", desk.broker.bootstrap()]);
+    let parts = report["partitions"].as_array().expect("a list");
+    assert_eq!(parts.len(), 3);
+    let of = |partition: usize, key: &str| parts[partition][key].as_i64();
+    assert_eq!(
+        (of(0, "rows"), of(0, "compared"), of(0, "first_offset")),
+        (Some(104), Some(104), Some(0))
+    );
+    // Two markers and 52 aborted records.
+    assert_eq!(of(0, "offsets_without_record"), Some(54));
+    assert_eq!(of(2, "rows"), Some(0));
+    let notes = report["notes"].to_string();
+    assert!(
+        notes.contains("have no record in the topic either: transactions"),
+        "{notes}"
+    );
+
+    let table = desk.verify("archive", &[]).expect_code(0);
+    assert!(table.stdout.contains("nothing is wrong"), "{}", table.stdout);
+    assert!(
+        table.stdout.contains("54 offsets in 1 runs have no record") || table.stdout.contains("54 offsets in 2 runs")
+    );
+}
+
+#[test]
+fn a_restored_topic_is_the_archive_record_by_record() {
+    let desk = Desk::new("verify-restored");
+    let (source, target) = (desk.mixed_topic(), Broker::unique("restored"));
+    desk.replay(&source, "archive", &[]);
+    desk.restored("archive", &target, &["--create"]);
+    let against = ["--against", desk.broker.bootstrap(), "--restored-as", &target];
+    let report = desk.verified("archive", &against);
+    assert_eq!(report["partitions"][1]["compared"].as_i64(), Some(104));
+    // One record more is one too many.
+    desk.broker.produce(&target, 1, [NewRecord::of("more")]);
+    desk.expect_finding("archive", &against, "is not in the archive");
+}
+
+#[test]
+fn a_record_that_differs_is_named_by_its_offset() {
+    let desk = Desk::new("verify-differs");
+    let (source, target) = (desk.even_topic(400), desk.broker.new_topic("other", 4));
+    desk.replay(&source, "archive", &[]);
+    // The same but for the value at the third place of partition 2.
+    for partition in 0..4 {
+        let contents = desk
+            .contents(&source)
+            .into_iter()
+            .filter(|content| content.0 == partition);
+        let records = contents
+            .enumerate()
+            .map(|(place, (_, key, value, headers, timestamp))| NewRecord {
+                key,
+                value: match (partition, place) {
+                    (2, 3) => Some(b"another".to_vec()),
+                    _ => value,
+                },
+                headers,
+                timestamp,
+            });
+        desk.broker.produce(&target, partition, records);
+    }
+    let against = ["--against", desk.broker.bootstrap(), "--restored-as", &target];
+    desk.expect_finding("archive", &against, "the record of offset 3 has another value, at 3");
+}
+
+#[test]
+fn records_that_retention_deleted_are_a_note_and_a_recreated_topic_is_a_finding() {
+    let desk = Desk::new("verify-topics");
+    let topic = Broker::unique("recreated");
+    desk.broker.create_topic(&topic, 1, &[]);
+    desk.broker
+        .produce(&topic, 0, (0..50).map(|number| NewRecord::of(format!("{number}"))));
+    desk.broker
+        .produce_in_transaction(&topic, 0, [NewRecord::of("gone")], End::Abort);
+    desk.replay(&topic, "archive", &[]);
+    let against = ["--against", desk.broker.bootstrap()];
+    desk.broker.delete_records(&topic, 0, 20);
+    let report = desk.verified("archive", &against);
+    assert!(
+        report["notes"]
+            .to_string()
+            .contains("deleted the records of [0, 20) since"),
+        "{report}"
+    );
+    assert_eq!(report["partitions"][0]["compared"].as_i64(), Some(30));
+
+    desk.broker.delete_topic(&topic);
+    eventually(PATIENCE, "the topic can be made again", || {
+        desk.broker.leader(&topic, 0).is_none().then_some(())
+    });
+    desk.broker.create_topic(&topic, 1, &[]);
+    desk.broker
+        .produce(&topic, 0, (0..52).map(|number| NewRecord::of(format!("{number}"))));
+    desk.expect_finding("archive", &against, "is another one than the archive was made of");
+}
+
+#[test]
+fn records_that_were_compacted_away_are_a_note() {
+    let desk = Desk::new("verify-compacted");
+    let topic = Broker::unique("compacted");
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "100"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("max.compaction.lag.ms", "100"),
+    ];
+    desk.broker.create_topic(&topic, 1, &settings);
+    let keyed = |number: u32| NewRecord {
+        key: Some((number % 10).to_string().into_bytes()),
+        ..NewRecord::of(format!("record {number}"))
+    };
+    desk.broker.produce(&topic, 0, (0..500).map(keyed));
+    let archived = parquet::records(&desk.replay(&topic, "archive", &[]));
+    let last = archived.last().expect("records").offset;
+    eventually(PATIENCE, "records are compacted away", || {
+        // One more record makes a new segment, so that the one before can be compacted.
+        desk.broker.produce(&topic, 0, [keyed(0)]);
+        let left = desk.broker.consume(&topic, Isolation::ReadCommitted);
+        let left = left.iter().filter(|record| record.offset <= last);
+        (left.count() < archived.len()).then_some(())
+    });
+    let report = desk.verified("archive", &["--against", desk.broker.bootstrap()]);
+    let notes = report["notes"].to_string();
+    assert!(
+        notes.contains("compaction has deleted") && notes.contains("of the archive since"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn every_damage_is_found_and_named() {
+    let desk = Desk::new("verify-damage");
+    let source = desk.even_topic(2000);
+    let whole = desk.replay(&source, "whole", &["--file-rows", "100"]);
+    desk.verified("whole", &[]);
+    let damage = |name: &str, damage: &dyn Fn(&Path, &[PathBuf]) -> String| {
+        let dir = desk.scratch.join(name);
+        copy(&whole, &dir);
+        let files = parquet::files(&dir);
+        let expected = damage(&dir, &files);
+        desk.expect_finding(name, &[], &expected);
+    };
+    let name = |dir: &Path, file: &Path| {
+        let name = file.strip_prefix(dir).expect("below the archive");
+        name.to_str().expect("UTF-8").to_owned()
+    };
+    let change = |file: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(file).expect("a file");
+        change(&mut bytes);
+        fs::write(file, bytes).expect("the scratch folder can be written");
+    };
+    damage("flipped", &|dir, files| {
+        change(&files[3], &|bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        });
+        format!("{} was changed: the CRC-32C", name(dir, &files[3]))
+    });
+    damage("cut", &|dir, files| {
+        change(&files[4], &|bytes| bytes.truncate(bytes.len() - 10));
+        format!("{} can't be read", name(dir, &files[4]))
+    });
+    damage("removed", &|dir, files| {
+        fs::remove_file(&files[5]).expect("a file");
+        format!("{} is missing: 100 rows of offsets ", name(dir, &files[5]))
+    });
+    damage("doubled", &|dir, files| {
+        let double = files[6].with_file_name("copy.parquet");
+        fs::copy(&files[6], &double).expect("a copy");
+        format!("{} is not in the manifest", name(dir, &double))
+    });
+    damage("swapped", &|dir, files| {
+        let bytes = fs::read(&files[7]).expect("a file");
+        fs::copy(&files[8], &files[7]).expect("a copy");
+        fs::write(&files[8], bytes).expect("a file");
+        format!("{} has another offsets in its footer", name(dir, &files[7]))
+    });
+    let manifest = |dir: &Path| dir.join("_millstream/manifest.jsonl");
+    damage("edited", &|dir, files| {
+        let text = fs::read_to_string(manifest(dir)).expect("a manifest");
+        let edited = text.replacen("\"rows\":100", "\"rows\":99", 1);
+        assert!(edited != text, "the first file has 100 rows");
+        fs::write(manifest(dir), edited).expect("the scratch folder can be written");
+        format!("{} has 100 rows, the manifest says 99", name(dir, &files[0]))
+    });
+    damage("torn", &|dir, _| {
+        change(&manifest(dir), &|bytes| bytes.truncate(bytes.len() - 20));
+        "manifest.jsonl".to_owned()
+    });
+    damage("without-manifest", &|dir, _| {
+        fs::remove_file(manifest(dir)).expect("a manifest");
+        "_millstream/manifest.jsonl is missing".to_owned()
+    });
+    // A line less: the file is there, and no one answers for it.
+    damage("forgotten", &|dir, files| {
+        let text = fs::read_to_string(manifest(dir)).expect("a manifest");
+        let (_, rest) = text.split_once('\n').expect("lines");
+        fs::write(manifest(dir), rest).expect("the scratch folder can be written");
+        format!("{} is not in the manifest", name(dir, &files[0]))
+    });
+}
+
+#[test]
+fn a_folder_that_is_no_archive_is_refused() {
+    let desk = Desk::new("verify-nothing");
+    fs::create_dir(desk.scratch.join("empty")).expect("the scratch folder can be written");
+    let refused = desk.verify("empty", &[]).expect_code(3);
+    assert!(refused.stderr.contains("empty is no archive"), "{}", refused.stderr);
+}
+
+/// Copies a folder.
+pub(super) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the scratch folder can be written");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy(&path, &target),
+            false => drop(fs::copy(&path, &target).expect("a copy")),
+        }
+    }
+}
