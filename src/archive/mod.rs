@@ -11,6 +11,7 @@
 //! records over. So a second replay of a range gives the same folder, and one that was killed goes on after the last file.
 
 mod begin;
+pub mod compact;
 mod lane;
 mod layout;
 mod pace;

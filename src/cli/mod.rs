@@ -1,6 +1,7 @@
 //! The command line: one file a verb. Data goes to the standard output, everything else to the standard error.
 
 mod check;
+mod compact;
 mod completions;
 mod demo;
 mod exit;
@@ -77,6 +78,7 @@ enum Verb {
     Replay(replay::Replay),
     Verify(verify::Verify),
     Restore(restore::Restore),
+    Compact(compact::Compact),
     Generate(generate::Generate),
     Parse(parse::Parse),
     #[cfg(feature = "sql")]
@@ -104,6 +106,7 @@ impl Verb {
             Self::Replay(replay) => replay.run(output),
             Self::Verify(verify) => verify.run(output),
             Self::Restore(restore) => restore.run(output),
+            Self::Compact(compact) => compact.run(output),
             Self::Generate(generate) => generate.run(output),
             Self::Parse(parse) => parse.run(output),
             #[cfg(feature = "sql")]

@@ -1,5 +1,6 @@
-//! What is done with an archive: it goes back to Kafka, and is checked; killed, frozen and damaged meanwhile.
+//! What is done with an archive: it goes back to Kafka, is checked, and is compacted; killed, frozen and damaged meanwhile.
 
+mod compact;
 mod input;
 mod restore;
 mod verify;

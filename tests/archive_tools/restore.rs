@@ -52,6 +52,8 @@ fn records_that_are_spread_over_folders_go_back_in_their_order() {
         desk.contents(&target) == desk.contents(&source),
         "the order of the partition"
     );
+    let compacted = desk.run(&["compact", "archive", "--target", "1MB"]);
+    compacted.finish(PATIENCE).expect_code(0);
     desk.verified(
         "archive",
         &["--against", desk.broker.bootstrap(), "--restored-as", &target],
@@ -80,6 +82,7 @@ fn records_beside_decoded_columns_of_their_names_go_back_and_decoded_rows_alone_
     let small = ["--file-rows", "50", "--layout"];
     desk.replay(&source, "both", &[&columns[..], &small, &["both"]].concat());
     desk.verified("both", &["--against", desk.broker.bootstrap()]);
+    desk.run(&["compact", "both"]).finish(PATIENCE).expect_code(0);
     desk.restored("both", &target, &[]);
     assert!(desk.contents(&target) == desk.contents(&source));
     desk.verified(

@@ -66,6 +66,14 @@ impl StoredFile {
         Self::open_with(name, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
     }
 
+    /// Opens a file as [`Self::open`] does, with the writer's Arrow types: for those who write the rows again as they are.
+    ///
+    /// # Errors
+    /// When it can't be read, or is no Parquet file.
+    pub(super) fn open_as_written(name: &str) -> Result<Self> {
+        Self::open_with(name, ArrowReaderOptions::new())
+    }
+
     fn open_with(name: &str, options: ArrowReaderOptions) -> Result<Self> {
         let mut file = open(name).map_err(Error::io("read", name))?;
         let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| failed(name, error))?;
@@ -158,6 +166,11 @@ impl StoredFile {
         pairs.filter_map(|pair| Some((pair.key.as_str(), pair.value.as_deref()?)))
     }
 
+    /// Returns the columns, as the file was opened.
+    pub(super) fn arrow_schema(&self) -> &SchemaRef {
+        self.metadata.schema()
+    }
+
     /// Returns the name that a column of the record has in the file. Decoded columns stand before it; if one of them has its
     /// name, it begins with `_`.
     pub(super) fn record_column(&self, column: &str) -> Option<&str> {
@@ -173,6 +186,16 @@ impl StoredFile {
         let groups = self.metadata.metadata().row_groups().iter();
         let all: Option<Vec<_>> = groups.map(|group| extremes(group, column)).collect();
         all?.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Returns all rows with all columns.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub(super) fn all_rows(self) -> Result<Rows> {
+        let schema = Arc::clone(self.metadata.schema());
+        let groups = (0..self.metadata.metadata().num_row_groups()).collect();
+        self.rows_of((0..schema.fields().len()).collect(), groups, schema)
     }
 
     /// Returns the rows with those of the record's `columns` that the file has, by these names in the file's order, but for

@@ -275,10 +275,25 @@ impl ArchiveFolder {
         }
     }
 
+    /// Returns the private sub-folder.
+    pub(super) fn private(&self) -> &Path {
+        &self.private
+    }
+
     /// Makes the journal's folder, which a complete archive has not.
     pub(super) fn make_journal(&self) -> Result<()> {
         folder::create_folder(&self.private.join(JOURNAL))?;
         folder::sync_folder(&self.private)
+    }
+
+    /// Removes a file of the private folder, if it is there.
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        let (path, removed) = (self.private.join(name), self.staging.join(name));
+        match fs::rename(&path, &removed) {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.staging.path().is_dir() => Ok(()),
+            Err(error) => Err(self.staging.failed("rename", &path, error)),
+            Ok(()) => folder::sync_folder(&self.private),
+        }
     }
 
     /// Replaces a file of the private folder.

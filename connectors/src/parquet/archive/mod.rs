@@ -6,6 +6,7 @@
 //! DIR/_millstream/archive.json                                     the header: topics, bounds, what decides bytes
 //! DIR/_millstream/journal/commit-….json                            files on their way into the folder, or out of it
 //! DIR/_millstream/manifest.jsonl                                   all files, sorted by name, once the archive is complete
+//! DIR/_millstream/compaction.json                                  which files become one, while a compaction is under way
 //! DIR/_millstream/owner-…/ staging-…/                              whoever works on it, and its files under way
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! trace of who worked on it: it is the same, byte for byte, whatever interrupted the work.
 
 mod chunks;
+mod compaction;
 mod file;
 mod folder;
 mod footer;
@@ -28,6 +30,7 @@ mod segment;
 mod spread;
 
 pub use self::chunks::{CHUNK_BYTES, CHUNK_ROWS};
+pub use self::compaction::Compaction;
 pub use self::folder::{ArchiveFolder, Contents, StagedPath};
 pub use self::footer::Footer;
 pub use self::header::{ArchiveHeader, PartitionBounds, Settings};

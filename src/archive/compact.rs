@@ -1,0 +1,156 @@
+//! Small files of an archive become larger ones: same rows, same order, and no reader ever sees a row twice.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, Compaction, FileEntry, Listing};
+use engine::metrics::Metrics;
+use engine::pipeline::{Outcome, Stop};
+use engine::{Error, Partition, Positions, Result};
+
+use super::parallel::in_parallel;
+
+/// What to compact.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The archive.
+    pub dir: PathBuf,
+    /// The bytes of a file that are not to be exceeded.
+    pub target: u64,
+    /// Files that are written at once.
+    pub threads: NonZeroUsize,
+}
+
+/// What a compaction does to an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The files of the archive before, and their bytes.
+    pub before: (u64, u64),
+    /// The files that become fewer, and their bytes.
+    pub merged: (u64, u64),
+    /// The files that they become.
+    pub into: u64,
+}
+
+impl Plan {
+    /// Returns what a compaction would do, without touching the archive.
+    ///
+    /// # Errors
+    /// When there is no complete archive, or it can't be read.
+    pub fn effect(&self) -> Result<Effect> {
+        let listing = Listing::read(&self.dir)?;
+        self.check_complete(&listing.header)?;
+        if let Some(problem) = listing.problems.first() {
+            return Err(self.refused(problem.clone()));
+        }
+        let compaction = Compaction::of(listing.files.values(), self.target);
+        let names: BTreeSet<_> = compaction.groups.iter().flatten().collect();
+        let merged = listing.files.values().filter(|file| names.contains(&file.name));
+        Ok(Effect {
+            before: totals(listing.files.values()),
+            merged: totals(merged),
+            into: compaction.groups.len() as u64,
+        })
+    }
+
+    /// Compacts, until `stop` is raised; another run goes on.
+    ///
+    /// # Errors
+    /// When there is no complete archive, another process works on it, a file is damaged, or the folder can't be written.
+    /// Nothing is lost: another run goes on.
+    pub fn run(&self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
+        let header = ArchiveHeader::read(&self.dir)?;
+        if header.is_none() {
+            // Says so.
+            Listing::read(&self.dir)?;
+        }
+        let mut archive = ArchiveFolder::open(&self.dir)?;
+        let outcome = self.compact(&mut archive, stop, metrics);
+        let closed = archive.close();
+        let outcome = outcome?;
+        closed?;
+        Ok(outcome)
+    }
+
+    fn compact(&self, archive: &mut ArchiveFolder, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
+        if let Some(header) = archive.header() {
+            self.check_complete(header)?;
+        }
+        // What was begun is finished as it was begun; then what is asked for now has its turn.
+        while let Some(compaction) = self.next(archive)? {
+            let files = archive.contents()?.files;
+            let of_group = |group: &Vec<String>| -> Option<Vec<FileEntry>> {
+                group.iter().map(|name| files.get(name).cloned()).collect()
+            };
+            // The files of a group that is done have vanished together.
+            let left: Vec<_> = compaction.groups.iter().filter_map(of_group).collect();
+            set_bounds(metrics, &left);
+            let done = in_parallel(self.threads, &left, |group| match stop.is_raised() {
+                true => Ok(false),
+                false => merge(archive, group, metrics).map(|()| true),
+            });
+            for is_done in done {
+                if !is_done? {
+                    return Ok(Outcome::Stopped);
+                }
+            }
+            archive.end_compaction()?;
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// Returns the compaction to do: one that was begun, or the one that is asked for; `None` when nothing is left.
+    fn next(&self, archive: &ArchiveFolder) -> Result<Option<Compaction>> {
+        if let Some(begun) = archive.take_up_compaction()? {
+            return Ok(Some(begun));
+        }
+        let asked = Compaction::of(archive.contents()?.files.values(), self.target);
+        if asked.groups.is_empty() {
+            return Ok(None);
+        }
+        archive.begin_compaction(&asked)?;
+        Ok(Some(asked))
+    }
+
+    fn check_complete(&self, header: &ArchiveHeader) -> Result<()> {
+        match header.is_complete() {
+            true => Ok(()),
+            false => Err(self.refused("it is not complete: give the command of its replay again first".to_owned())),
+        }
+    }
+
+    fn refused(&self, problem: String) -> Error {
+        Error::Invalid(format!(
+            "the archive {} can't be compacted: {problem}",
+            self.dir.display()
+        ))
+    }
+}
+
+fn merge(archive: &ArchiveFolder, group: &[FileEntry], metrics: &Metrics) -> Result<()> {
+    let file = archive.merge(group)?;
+    metrics.rows_in.add(file.rows);
+    metrics.bytes_in.add(group.iter().map(|file| file.bytes).sum());
+    let (place, bytes) = size(group);
+    metrics.advance(&place, bytes);
+    Ok(())
+}
+
+/// Lets the progress be measured in bytes of files.
+fn set_bounds(metrics: &Metrics, groups: &[Vec<FileEntry>]) {
+    let ends = Positions(groups.iter().map(|group| size(group)).collect());
+    let starts = Positions(ends.0.keys().map(|place| (place.clone(), 0)).collect());
+    metrics.set_bounds(&starts, Some(&ends));
+}
+
+/// Returns a name for a group, and its bytes.
+fn size(group: &[FileEntry]) -> (Partition, i64) {
+    let name = group.first().map_or("", |file| file.name.as_str());
+    let bytes = group.iter().map(|file| file.bytes).sum::<u64>();
+    (Partition::new(name, 0), i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+fn totals<'f>(files: impl Iterator<Item = &'f FileEntry>) -> (u64, u64) {
+    files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.bytes))
+}
