@@ -10,6 +10,10 @@ use engine::{Error, OffsetRange, Partition, Result};
 
 const MICROS_PER_MILLI: i64 = 1000;
 
+/// What only a folder of `replay` has, and what only one of `replay --follow` has.
+const HEADER_PATH: &str = "_millstream/archive.json";
+const FOLLOW_OWNER: &str = "_millstream/owner.json";
+
 /// The records of one topic of an archive, or a range of them.
 #[derive(Clone, Debug)]
 pub struct Selection {
@@ -30,8 +34,8 @@ impl Selection {
     /// # Errors
     /// When the archive can't be read, has not just this topic, or a bound is not one of an archive.
     pub fn new(dir: &Path, topic: Option<&str>, from: &Start, to: &End) -> Result<Self> {
-        let files = archived::files(dir)?;
-        check_whole(dir, &files)?;
+        let mut files = archived::files(dir)?;
+        check_whole(dir, &mut files)?;
         let topic = chosen(dir, &files, topic)?;
         let files: Vec<_> = files
             .into_iter()
@@ -48,6 +52,7 @@ impl Selection {
                 from: selection.start(index, whole, from)?,
                 to: selection.end(index, whole, to)?,
             };
+            selection.check(index, whole, range)?;
             selection.ranges.insert(index, range);
         }
         Ok(selection)
@@ -76,6 +81,20 @@ impl Selection {
             range.to = range.to.max(file.offsets.to);
         }
         ranges
+    }
+
+    /// Refuses a range that the archive does not hold: what is asked for and not there would count as restored.
+    fn check(&self, index: i32, whole: OffsetRange, range: OffsetRange) -> Result<()> {
+        let is_held = whole.from <= range.from && range.from <= range.to && range.to <= whole.to;
+        match is_held {
+            true => Ok(()),
+            false => Err(Error::Invalid(format!(
+                "{}: the offsets from {} to {} are no range of the archive, which holds {whole}",
+                self.partition(index),
+                range.from,
+                range.to
+            ))),
+        }
     }
 
     fn start(&self, index: i32, whole: OffsetRange, from: &Start) -> Result<i64> {
@@ -124,13 +143,21 @@ impl Selection {
 }
 
 /// Refuses an archive that does not hold all that it is to hold: what is missing would not be noticed later. A folder
-/// without a header, as `replay --follow` makes them, is what its files are.
-fn check_whole(dir: &Path, files: &[ArchivedFile]) -> Result<()> {
+/// without a header, as `replay --follow` makes them, is what its files are. Each file learns what the manifest says of it.
+fn check_whole(dir: &Path, files: &mut [ArchivedFile]) -> Result<()> {
+    let refused = |problem: String| Err(Error::Invalid(format!("the archive {}: {problem}", dir.display())));
     if ArchiveHeader::read(dir)?.is_none() {
-        return Ok(());
+        return match dir.join(FOLLOW_OWNER).exists() {
+            true => Ok(()),
+            false => refused(format!(
+                "its header is missing, and it was not made by replay --follow: there is neither {HEADER_PATH} nor {FOLLOW_OWNER}"
+            )),
+        };
     }
     let listing = Listing::read(dir)?;
-    let refused = |problem: String| Err(Error::Invalid(format!("the archive {}: {problem}", dir.display())));
+    if let Some(problem) = listing.problems.first() {
+        return refused(format!("{problem}: millstream verify names all that is wrong"));
+    }
     if !listing.is_at_rest {
         return refused("it is not complete: give the command of its replay or compaction again first".to_owned());
     }
@@ -139,11 +166,12 @@ fn check_whole(dir: &Path, files: &[ArchivedFile]) -> Result<()> {
             "it has the layout parsed: the records as they were are in the layout envelope or both".to_owned(),
         );
     }
-    let is_listed = |file: &ArchivedFile| {
+    for file in files.iter_mut() {
         let name = file.path.strip_prefix(dir).unwrap_or(&file.path);
-        listing.files.contains_key(&*name.to_string_lossy())
-    };
-    let listed = files.iter().filter(|file| is_listed(file)).count();
+        let entry = listing.files.get(&*name.to_string_lossy());
+        file.listed = entry.map(|entry| (entry.bytes, entry.crc32c));
+    }
+    let listed = files.iter().filter(|file| file.listed.is_some()).count();
     if listed != files.len() || listed != listing.files.len() {
         return refused(format!(
             "it holds {} files, and its manifest lists {}, {listed} of them: millstream verify names them",

@@ -139,10 +139,12 @@ fn the_manifest_lists_the_files_with_their_bytes_and_checksums() {
     let ended = replay(&scratch, &topic, "archive", &options);
     let archive = scratch.join("archive");
     let manifest = fs::read_to_string(archive.join("_millstream/manifest.jsonl")).expect("a manifest");
-    let lines: Vec<Value> = manifest
+    let mut lines: Vec<Value> = manifest
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
         .collect();
+    let sum = lines.pop().expect("a last line");
+    assert_eq!(sum["files"], lines.len());
     let names: Vec<_> = lines
         .iter()
         .map(|line| line["name"].as_str().expect("a name").to_owned())

@@ -234,6 +234,76 @@ fn a_range_of_an_archive_goes_back_by_time_and_by_offset() {
 }
 
 #[test]
+fn offsets_that_an_archive_does_not_hold_are_refused_and_count_as_nothing() {
+    let desk = Desk::new("restore-beyond");
+    let source = desk.even_topic(400);
+    let hundred = ["--to", "0:50,1:50,2:50,3:50"];
+    desk.replay(&source, "archive", &hundred);
+    let target = Broker::unique("beyond");
+    for range in [["--to", "0:50,1:50,2:50,3:51"], ["--from", "0:50,1:50,2:90,3:50"]] {
+        let options = ["--create", range[0], range[1]];
+        let refused = desk.restore("archive", &target, &options).finish(PATIENCE);
+        let refused = refused.expect_code(3);
+        assert!(
+            refused
+                .stderr
+                .contains("are no range of the archive, which holds [0, 50)"),
+            "{}",
+            refused.stderr
+        );
+    }
+    let turned = ["--create", "--from", "0:9,1:9,2:9,3:9", "--to", "0:8,1:9,2:9,3:9"];
+    desk.restore("archive", &target, &turned)
+        .finish(PATIENCE)
+        .expect_code(3);
+    // What the archive gets later is not taken for restored.
+    desk.restored("archive", &target, &["--create"]);
+    assert_eq!(desk.contents(&target).len(), 200);
+    desk.replay(&source, "archive", &["--to", "latest"]);
+    desk.restored("archive", &target, &[]);
+    assert!(desk.contents(&target) == desk.contents(&source));
+}
+
+#[test]
+fn a_damaged_archive_is_no_source_of_a_restore() {
+    let desk = Desk::new("restore-damaged");
+    let source = desk.even_topic(400);
+    let dir = desk.replay(&source, "archive", &["--compression", "none"]);
+    let target = Broker::unique("damaged");
+    let refused = |expected: &str| {
+        let ended = desk.restore("archive", &target, &["--create"]).finish(PATIENCE);
+        assert!(
+            ended.status.code() == Some(3) || ended.status.code() == Some(7),
+            "{}",
+            ended.stderr
+        );
+        assert!(ended.stderr.contains(expected), "{expected} in {}", ended.stderr);
+    };
+    let file = parquet::files(&dir).pop().expect("files");
+    let whole = std::fs::read(&file).expect("a file");
+    let mut damaged = whole.clone();
+    // A page's bytes: footer and column chunks stay readable.
+    damaged[whole.len() / 4] ^= 1;
+    std::fs::write(&file, &damaged).expect("the scratch folder can be written");
+    refused("length and CRC-32C are not those of the manifest");
+    std::fs::write(&file, &whole).expect("the scratch folder can be written");
+
+    let manifest = dir.join("_millstream/manifest.jsonl");
+    let listed = std::fs::read_to_string(&manifest).expect("a manifest");
+    let (_, rest) = listed.split_once('\n').expect("lines");
+    std::fs::write(&manifest, rest).expect("the scratch folder can be written");
+    refused("its lines were changed: there are 3 files");
+    std::fs::write(&manifest, &listed).expect("the scratch folder can be written");
+
+    let header = dir.join("_millstream/archive.json");
+    std::fs::rename(&header, dir.join("elsewhere.json")).expect("the scratch folder can be written");
+    refused("its header is missing");
+    std::fs::rename(dir.join("elsewhere.json"), &header).expect("the scratch folder can be written");
+    desk.restored("archive", &target, &["--create"]);
+    assert!(desk.contents(&target) == desk.contents(&source));
+}
+
+#[test]
 fn a_topic_that_would_change_the_records_is_refused() {
     let desk = Desk::new("restore-refused");
     let source = desk.mixed_topic();

@@ -254,6 +254,14 @@ fn every_damage_is_found_and_named() {
         fs::write(manifest(dir), rest).expect("the scratch folder can be written");
         format!("{} is not in the manifest", name(dir, &files[0]))
     });
+    // A line and its file: only the last line knows.
+    damage("lost", &|dir, files| {
+        let text = fs::read_to_string(manifest(dir)).expect("a manifest");
+        let (_, rest) = text.split_once('\n').expect("lines");
+        fs::write(manifest(dir), rest).expect("the scratch folder can be written");
+        fs::remove_file(&files[0]).expect("a file");
+        "manifest.jsonl: its lines were changed".to_owned()
+    });
 }
 
 #[test]

@@ -14,8 +14,8 @@ use super::super::folder::{self, OWNER, PRIVATE};
 use super::super::staging::Staging;
 use super::header::ArchiveHeader;
 use super::journal::{self, Commit};
-use super::manifest::{self, FileEntry};
-use super::{HEADER, JOURNAL, MANIFEST};
+use super::manifest::{self, FileEntry, Manifest};
+use super::{HEADER, JOURNAL, MANIFEST, unusable};
 
 /// An archive that this process alone may write to. Many threads may commit at once.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Contents {
     pub files: BTreeMap<String, FileEntry>,
     /// The offsets that commits of the journal cover, beside those that the header calls archived.
     pub covered: BTreeMap<Partition, Vec<OffsetRange>>,
+    /// Why the files may not be those that the manifest listed once.
+    pub damage: Option<String>,
 }
 
 /// A file under way.
@@ -95,9 +97,13 @@ impl ArchiveFolder {
     /// Returns what the archive holds: the manifest's files, as the journal changes them.
     ///
     /// # Errors
-    /// When the manifest or the journal can't be read.
+    /// When the manifest or the journal can't be read, or is damaged.
     pub fn contents(&self) -> Result<Contents> {
-        Contents::read(&self.private)
+        let contents = Contents::read(&self.private)?;
+        match contents.damage {
+            Some(damage) => Err(unusable(&self.private.join(MANIFEST), damage)),
+            None => Ok(contents),
+        }
     }
 
     /// Writes the header: of a new archive, or of one that is to hold more.
@@ -310,9 +316,11 @@ impl Contents {
     /// # Errors
     /// When one of them can't be read.
     pub(super) fn read(private: &Path) -> Result<Self> {
+        let Manifest { files, damage } = manifest::read(&private.join(MANIFEST))?;
         let mut contents = Self {
-            files: manifest::read(&private.join(MANIFEST))?,
+            files,
             covered: BTreeMap::new(),
+            damage,
         };
         for (_, commit) in journal::read(&private.join(JOURNAL))? {
             contents.take(commit);

@@ -53,6 +53,8 @@ impl Listing {
             }
             other => Err(other),
         })?;
+        let damage = contents.damage.iter();
+        problems.extend(damage.map(|damage| format!("{PRIVATE}/{MANIFEST}: {damage}")));
         let is_begun = header.partitions.iter().any(|bounds| bounds.archived > bounds.from);
         if is_begun && !private.join(MANIFEST).exists() {
             problems.push(format!("{PRIVATE}/{MANIFEST} is missing"));

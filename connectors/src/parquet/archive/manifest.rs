@@ -1,4 +1,5 @@
-//! The manifest: a line of JSON for each file of a complete archive, sorted by name.
+//! The manifest: a line of JSON for each file of a complete archive, sorted by name, and a last line that sums them up: a line
+//! that is lost would be noticed by nobody else, once its file is lost too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,30 +52,82 @@ impl FileEntry {
     }
 }
 
-/// Returns the files that the manifest at `path` lists, by name; none when there is no manifest.
+/// The last line of a manifest.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sum {
+    /// The lines before it.
+    files: usize,
+    /// The CRC-32C of their bytes.
+    lines_crc32c: u32,
+}
+
+/// A manifest as it was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Manifest {
+    /// The files, by name.
+    pub(super) files: BTreeMap<String, FileEntry>,
+    /// Why they may not be those that were listed once.
+    pub(super) damage: Option<String>,
+}
+
+impl Sum {
+    /// Returns the sum of `lines`, each with its end.
+    fn of(lines: &str) -> Self {
+        Self {
+            files: lines.lines().count(),
+            lines_crc32c: crc32c::crc32c(lines.as_bytes()),
+        }
+    }
+}
+
+/// Returns the manifest at `path`; an empty one when there is none.
 ///
 /// # Errors
 /// When it can't be read, or is none.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, FileEntry>> {
+pub(super) fn read(path: &Path) -> Result<Manifest> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
+    let (lines, damage) = parted(&text);
     let mut files = BTreeMap::new();
-    for (line, number) in text.lines().zip(1..) {
+    for (line, number) in lines.lines().zip(1..) {
         let entry: FileEntry =
             serde_json::from_str(line).map_err(|error| unusable(path, format!("line {number}: {error}")))?;
         check_name(path, &entry.name)?;
         files.insert(entry.name.clone(), entry);
     }
-    Ok(files)
+    Ok(Manifest { files, damage })
+}
+
+/// Returns the lines of files, and what is wrong with them by the last line.
+fn parted(text: &str) -> (&str, Option<String>) {
+    let start = text.trim_end_matches('\n').rfind('\n').map_or(0, |end| end + 1);
+    let (lines, last) = text.split_at(start);
+    let Ok(sum) = serde_json::from_str::<Sum>(last) else {
+        return (
+            text,
+            Some("its last line, which sums up the others, is missing".to_owned()),
+        );
+    };
+    let found = Sum::of(lines);
+    let damage = (found != sum).then(|| {
+        format!(
+            "its lines were changed: there are {} files with the CRC-32C {:08x}, there were {} with {:08x}",
+            found.files, found.lines_crc32c, sum.files, sum.lines_crc32c
+        )
+    });
+    (lines, damage)
 }
 
 /// Returns the text of the manifest that lists `files`.
 pub(super) fn to_text(files: &BTreeMap<String, FileEntry>) -> String {
     let line = |entry| serde_json::to_string(entry).expect("an entry has plain fields") + "\n";
-    files.values().map(line).collect()
+    let lines: String = files.values().map(line).collect();
+    let sum = serde_json::to_string(&Sum::of(&lines)).expect("a sum has plain fields");
+    lines + &sum + "\n"
 }
 
 /// Checks that a name in the file `path` stays inside the archive.

@@ -36,6 +36,8 @@ pub struct ArchivedFile {
     pub topic_id: Option<String>,
     /// The least and the greatest time of its rows in microseconds since 1970, as far as the footer tells.
     pub times: Option<(i64, i64)>,
+    /// The length and the CRC-32C that it is to have, if a manifest says so: it is checked before its first record is given out.
+    pub listed: Option<(u64, u32)>,
 }
 
 /// Returns the Parquet files below `dir` in order of their names; names that begin with `_` or `.` are passed over, as
@@ -123,6 +125,7 @@ impl ArchivedFile {
             rows: u64::try_from(stored.rows()).ok()?,
             topic_id: stored.property("millstream.topic.id").map(str::to_owned),
             times: stored.extremes("timestamp"),
+            listed: None,
         })
     }
 

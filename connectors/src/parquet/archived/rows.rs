@@ -11,6 +11,7 @@ use engine::{Error, OffsetRange, Partition, Result};
 
 use super::ArchivedFile;
 use crate::envelope::{COLUMNS, Envelope};
+use crate::parquet::archive::checksum;
 use crate::parquet::stored::Rows;
 
 /// The records of a partition, a run of rows at a time.
@@ -100,6 +101,12 @@ impl OpenFile {
     /// Opens a file; `None` when it holds no record in `range`.
     fn new(file: &ArchivedFile, range: OffsetRange) -> Result<Option<Self>> {
         let path = file.path.clone();
+        if let Some(listed) = file.listed
+            && checksum(&path)? != listed
+        {
+            let problem = "it was changed: length and CRC-32C are not those of the manifest; `millstream verify` names all that is";
+            return Err(unfit(&path, format!("{problem} damaged")));
+        }
         let mut rows = super::stored(&path)?.rows_from(&COLUMNS, Some(("offset", range.from)))?;
         let head = next_head(&path, &mut rows, range)?;
         Ok(head.map(|head| {
