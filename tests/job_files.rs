@@ -107,7 +107,8 @@ fn check_of_a_file_that_is_not_there_says_so() {
 #[test]
 fn check_finds_nothing_wrong_with_the_jobs_that_new_writes() {
     let scratch = Scratch::new("new");
-    for entry in fs::read_dir(root().join("data/jobs")).expect("data/jobs") {
+    let folder = |name| fs::read_dir(root().join(name)).expect("a folder of jobs");
+    for entry in folder("data/jobs").chain(folder("data/archives")) {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let ended = millstream(&scratch, &format!("new {name} --out {name}.toml")).expect_code(0);

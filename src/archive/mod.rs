@@ -30,7 +30,9 @@ use std::path::PathBuf;
 use arrow::datatypes::Schema;
 use connectors::kafka::options::SourceOptions;
 use connectors::kafka::ranges::Ranges;
-use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, FileLimits, FilePlan, Settings};
+use connectors::parquet::archive::{
+    ArchiveFolder, ArchiveHeader, CHUNK_BYTES, CHUNK_ROWS, FileLimits, FilePlan, Settings,
+};
 use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
 use engine::operator::Operator;
@@ -59,7 +61,7 @@ const WORKER_BYTES: u64 = 96 << 20;
 pub struct ReplayOptions {
     /// The archive.
     pub dir: PathBuf,
-    /// What is read; it has an end. The columns are those of the layout.
+    /// What is read; it has an end. The columns are those of the layout, and batches as large as an archive's.
     pub source: SourceOptions,
     /// What of the records is kept.
     pub layout: Layout,
@@ -100,7 +102,7 @@ impl ReplayOptions {
     /// policy, when records are gone. What was committed stays, and the same replay goes on after it.
     pub fn run(mut self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
         let threads = self.workers()?;
-        self.source.columns = self.layout.columns();
+        self.prepare_source();
         let decode = self.layout.operator(&self.source.schema())?;
         let schema = decode
             .as_ref()
@@ -157,6 +159,17 @@ impl ReplayOptions {
         let report = Report::of(&archive)?;
         archive.close()?;
         Ok(Outcome::Complete(report))
+    }
+
+    /// Makes the source what a replay reads: whole batches of the columns of the layout, and no offset is committed.
+    fn prepare_source(&mut self) {
+        let rows = self.limits.rows.and_then(|rows| usize::try_from(rows).ok());
+        let source = &mut self.source;
+        source.columns = self.layout.columns();
+        source.commits = false;
+        source.batch_rows_max = CHUNK_ROWS.min(rows.unwrap_or(usize::MAX));
+        source.batch_bytes_max = CHUNK_BYTES;
+        source.whole_batches = true;
     }
 
     /// Returns what decides names and bytes.

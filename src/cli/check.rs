@@ -107,7 +107,6 @@ pub(super) fn report(job: &Path, errors: &JobErrors) -> Exit {
 }
 
 /// Returns the checked job.
-#[cfg(feature = "sql")]
 pub(super) fn load(job: &Path, overrides: &Overrides) -> Result<JobPlan, JobErrors> {
     checked(&JobFile::read(job, overrides)?)
 }
@@ -125,7 +124,7 @@ fn checked(file: &JobFile<'_>) -> Result<JobPlan, JobErrors> {
     file.check(None)
 }
 
-/// Returns a line a source, query and sink.
+/// Returns a line a source, query, sink and archive.
 pub(super) fn describe(plan: &JobPlan) -> String {
     let mut text = String::new();
     for source in &plan.sources {
@@ -137,6 +136,9 @@ pub(super) fn describe(plan: &JobPlan) -> String {
             None => "later queries".to_owned(),
         };
         text.push_str(&format!("  query {}: {} -> {target}\n", query.name, query.mode));
+    }
+    if let Some(archive) = &plan.archive {
+        text.push_str(&format!("  archive, by `millstream replay`: {archive}\n"));
     }
     if let Some(sink) = &plan.dead_letter {
         text.push_str(&format!("  dead letters: {sink}\n"));

@@ -33,6 +33,10 @@ impl Explain {
             Ok(plan) => plan,
             Err(errors) => return Ok(report(&self.job, &errors)),
         };
+        if plan.archive.is_some() {
+            super::print(describe(&plan))?;
+            return Ok(Exit::Done);
+        }
         match explain(&plan) {
             Ok(queries) => super::print(format!("{}\n{queries}", describe(&plan)))?,
             Err(BuildError::Job(errors)) => return Ok(report(&self.job, &errors)),

@@ -75,7 +75,7 @@ struct Arguments {
 enum Verb {
     Demo(demo::Demo),
     Wordcount(wordcount::Wordcount),
-    Replay(replay::Replay),
+    Replay(Box<replay::Replay>),
     Verify(verify::Verify),
     Restore(restore::Restore),
     Compact(compact::Compact),

@@ -14,6 +14,7 @@ use crate::job::template::{TEMPLATES, Template};
 const EXAMPLES: &str = "\
 Examples:
   millstream new errors_a_minute --out errors.toml
+  millstream new replay --out archive.toml && millstream replay archive.toml
   millstream new word_count > words.toml && millstream check words.toml";
 
 /// Shorter names of some job files.
@@ -21,7 +22,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("word_count", "wordcount"),
     ("errors_a_minute", "errors"),
     ("json_to_parquet", "archive"),
-    ("json_to_parquet", "replay"),
 ];
 
 /// Write a commented job file to start from

@@ -23,8 +23,8 @@ table! {
         /// What is read: one table a source, whose name is that of a table in SQL
         source: Part<Named<Source>, true>,
         /// What is made of it, in SQL: `[query]`, or several `[query.NAME]`; a later one may read the results of those
-        /// before it
-        query: Part<OneOrNamed<Query>, true>,
+        /// before it. Without one the job is an archive: `millstream replay` keeps what the topics have in a Parquet `[sink]`
+        query: Part<OneOrNamed<Query>>,
         /// Where results go: `[sink]` for `[query]`, `[sink.NAME]` for `[query.NAME]`
         sink: Part<OneOrNamed<Sink>>,
         /// Where records go that could not be decoded, and late rows if a query says so
@@ -82,7 +82,7 @@ table! {
         topic_pattern: Option<At<Pattern>>,
         /// Where a first run starts: earliest, latest, committed, a time, an age such as 1h, or offsets 0:120,1:4000
         from: At<Start> = "earliest",
-        /// Where the job ends: latest, a time, an age or offsets; without it, it goes on
+        /// Where the job ends: latest, a time, an age or offsets; without it, it goes on, and an archive ends at latest
         to: Option<At<End>>,
         /// Consumer group whose offsets show how far the job is; millstream-JOB-SOURCE by default, millstream-JOB if several
         /// sources are Kafka's
@@ -354,6 +354,27 @@ table! {
         row_group_rows: At<NonZeroUsize> = "1048576",
         /// Bytes of a row group at most
         row_group_bytes: At<Bytes> = "64MiB",
+        /// Of an archive: what is kept of a record: envelope, the record as it is, by default; parsed, the columns of its
+        /// format, and its place; or both
+        layout: Option<At<ArchiveLayout>>,
+        /// Of an archive: columns with a bloom filter, such as `key`
+        bloom_filter: Option<At<Vec<At<Text>>>>,
+        /// Of an archive: time between a file's first and last record at most, by the records' own times
+        file_span: Option<At<Duration>>,
+        /// Of an archive: a file ends at each multiple of so many offsets; 1000000 by default
+        segment: Option<At<NonZeroU64>>,
+    }
+}
+
+choice! {
+    /// What an archive keeps of a record.
+    pub enum ArchiveLayout {
+        /// The record as it is
+        Envelope = "envelope",
+        /// The columns of its format, and its place
+        Parsed = "parsed",
+        /// All of it
+        Both = "both",
     }
 }
 

@@ -19,6 +19,8 @@ mod node;
 mod overrides;
 mod place;
 pub mod plan;
+mod records;
+pub mod replay;
 mod schema;
 mod setting;
 mod sql;

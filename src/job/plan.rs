@@ -18,8 +18,8 @@ pub use connectors::parquet::{DatePart, PartitionBy};
 use engine::{Error, Result};
 use serde_json::Value;
 
-use super::error::JobErrors;
-pub use super::file::{BadRows, Delivery, LateRows, Mode, RowFormat, TextFormat};
+use super::error::{JobErrors, Report};
+pub use super::file::{ArchiveLayout, BadRows, Delivery, LateRows, Mode, RowFormat, TextFormat};
 use super::place::{At, Place, Texts};
 use super::sql::SqlProblem;
 
@@ -30,8 +30,10 @@ pub struct JobPlan {
     pub name: String,
     /// What is read; at least one.
     pub sources: Vec<SourcePlan>,
-    /// What is made of it; at least one, each after those that it may read.
+    /// What is made of it, each after those that it may read; at least one, unless the job is an archive.
     pub queries: Vec<QueryPlan>,
+    /// What is kept of the one source, by a job without a query.
+    pub archive: Option<ArchivePlan>,
     /// Where bad records go.
     pub dead_letter: Option<SinkPlan>,
     /// How the job runs.
@@ -301,6 +303,31 @@ impl ParquetPlan {
     }
 }
 
+/// A folder that keeps the records of topics.
+#[derive(Clone, Debug)]
+pub struct ArchivePlan {
+    /// The folder.
+    pub dir: PathBuf,
+    /// What is kept of a record.
+    pub layout: ArchiveLayout,
+    /// The codec.
+    pub compression: Compression,
+    /// The columns that get a bloom filter.
+    pub bloom_filter: Vec<String>,
+    /// What makes its folders, from the outside in.
+    pub partition_by: Vec<PartitionBy>,
+    /// Rows of a file at most.
+    pub file_rows: Option<NonZeroU64>,
+    /// Bytes of a file at most, about.
+    pub file_bytes: u64,
+    /// Time between a file's first and last record at most.
+    pub file_span: Option<Duration>,
+    /// A file ends at each multiple of so many offsets.
+    pub segment_offsets: NonZeroU64,
+    /// The columns that its keys name.
+    pub(super) columns: Vec<At<String>>,
+}
+
 /// A topic as a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaSinkPlan {
@@ -394,6 +421,19 @@ impl JobPlan {
     /// Returns what is wrong with a query's statement, at its line of the job file.
     pub fn sql_error(&self, query: &QueryPlan, problem: &SqlProblem) -> JobErrors {
         problem.to_errors(&self.texts, query.place)
+    }
+
+    /// Returns what keeps a replay from running the job: its queries.
+    pub fn not_an_archive(&self) -> Option<JobErrors> {
+        let query = self.queries.first()?;
+        let mut report = Report::default();
+        let help = "write no [query], and one [sink] of kind = \"parquet\"; or give the job to `millstream run`";
+        report.error_with_help(
+            query.place,
+            "a replay keeps records as they are, and has no query",
+            help,
+        );
+        Some(report.into_errors(self.texts.clone()))
     }
 
     /// Returns where a test stands: `FILE:LINE:COLUMN`.
@@ -508,6 +548,13 @@ impl fmt::Display for SinkPlan {
             Self::Kafka(kafka) => write!(f, "kafka {}, topic {}", kafka.connection.brokers, kafka.topic),
             Self::File { path, .. } => write!(f, "file {}", path.display()),
         }
+    }
+}
+
+impl fmt::Display for ArchivePlan {
+    /// Writes where records go, and what of them, in a line: `parquet out/logs, layout envelope`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "parquet {}, layout {}", self.dir.display(), self.layout)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Job files to start from: those of `data/jobs`, as the program carries them.
+//! Job files to start from: those of `data/jobs` and `data/archives`, as the program carries them.
 
 /// A job file to start from.
 #[derive(Clone, Copy, Debug)]
@@ -10,26 +10,27 @@ pub struct Template {
 }
 
 macro_rules! templates {
-    ($($name:literal,)+) => {
+    ($($folder:literal / $name:literal,)+) => {
         &[$(Template {
             name: $name,
-            text: include_str!(concat!("../../data/jobs/", $name, ".toml")),
+            text: include_str!(concat!("../../data/", $folder, "/", $name, ".toml")),
         },)+]
     };
 }
 
-/// Every job file of `data/jobs`.
+/// Every job file of `data/jobs`, and every archive of `data/archives`.
 pub const TEMPLATES: &[Template] = templates![
-    "word_count",
-    "errors_a_minute",
-    "top_paths",
-    "sessions",
-    "slow_requests",
-    "json_to_parquet",
-    "key_value_logs",
-    "syslog_severities",
-    "distinct_users",
-    "merged_topics",
+    "jobs" / "word_count",
+    "jobs" / "errors_a_minute",
+    "jobs" / "top_paths",
+    "jobs" / "sessions",
+    "jobs" / "slow_requests",
+    "jobs" / "json_to_parquet",
+    "jobs" / "key_value_logs",
+    "jobs" / "syslog_severities",
+    "jobs" / "distinct_users",
+    "jobs" / "merged_topics",
+    "archives" / "replay",
 ];
 
 impl Template {

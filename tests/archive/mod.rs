@@ -5,6 +5,7 @@ mod bounds;
 mod determinism;
 mod files;
 mod folders;
+mod jobs;
 mod kills;
 mod layouts;
 mod loss;

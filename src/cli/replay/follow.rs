@@ -54,9 +54,9 @@ pub(super) fn run(replay: Replay, output: Output) -> Result<Exit> {
     let checkpoint = follow
         .checkpoint
         .clone()
-        .unwrap_or_else(|| launch::checkpoint_in(&replay.out));
+        .unwrap_or_else(|| launch::checkpoint_in(replay.folder()));
     let source = KafkaSource::new(replay.source()?)?;
-    let mut options = ParquetOptions::new(&replay.out, source.schema(), Layout::Append);
+    let mut options = ParquetOptions::new(replay.folder(), source.schema(), Layout::Append);
     options.compression = replay.compression;
     options.file_rows_max = replay.file_rows.map(Into::into);
     options.file_bytes_max = Some(replay.file_bytes);

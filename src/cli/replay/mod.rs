@@ -1,6 +1,7 @@
 //! `millstream replay`: archives the records of topics as Parquet files, all columns, each record once.
 
 mod follow;
+mod job;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -10,13 +11,14 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use connectors::decode::BadRows;
 use connectors::kafka::options::{Client, DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
-use connectors::parquet::archive::{CHUNK_BYTES, CHUNK_ROWS, FileLimits};
+use connectors::parquet::archive::FileLimits;
 use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
 use engine::{Error, Result};
 
 use self::follow::FollowArguments;
 use super::Exit;
+use super::check;
 use super::format::Format;
 use super::kafka::ConnectionArguments;
 use super::launch::{self, Output};
@@ -32,6 +34,7 @@ Examples:
   millstream replay -b localhost:9092 -t logs --out archive --partition-by 'date(timestamp),topic'
   millstream replay -b localhost:9092 -t access --out archive --layout both --input-format combined --on-bad null
   millstream replay -b localhost:9092 -t logs --out archive --follow
+  millstream new replay --out archive.toml && millstream replay archive.toml --from 7d --set sink.dir=week
   duckdb -c \"SELECT count(*) FROM 'archive/**/*.parquet'\"
 
 A replay that was stopped or killed goes on after its last file when the same command is given again; given another --to, a
@@ -48,8 +51,14 @@ enum Kept {
 /// Archive topics to Parquet: every record once, with key, headers, time, partition and offset
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "input", required = true, args = ["topics", "topic_pattern"])]
+#[group(id = "input", required = true, args = ["job", "topics", "topic_pattern"])]
 pub(super) struct Replay {
+    /// Job file without a query: its [source.NAME] is read, and its [sink] is the archive; --set, --from and --to change it
+    #[arg(value_name = "JOB", conflicts_with_all = job::OPTIONS)]
+    job: Option<PathBuf>,
+    /// Change a key of the job, as in sink.dir=archive; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", requires = "job")]
+    set: Vec<String>,
     #[command(flatten)]
     connection: ConnectionArguments,
     /// Topic to archive; may be given several times
@@ -65,14 +74,15 @@ pub(super) struct Replay {
     #[arg(long, value_name = "REGEX", requires = "brokers")]
     topic_pattern: Option<String>,
     /// Folder for the Parquet files
-    #[arg(long, short, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, short, value_name = "DIR", required_unless_present = "job")]
+    out: Option<PathBuf>,
     /// Where to start: earliest, latest, committed, a time (2026-01-31T12:00:00Z), an age (1h), or offsets (0:120,1:4000)
-    #[arg(long, value_name = "WHERE", default_value = "earliest")]
-    from: Start,
-    /// Where to end: latest, a time, an age or offsets; fixed when the replay begins
-    #[arg(long, value_name = "WHERE", default_value = "latest", conflicts_with = "follow")]
-    to: End,
+    /// [default: earliest, or that of the job]
+    #[arg(long, value_name = "WHERE")]
+    from: Option<Start>,
+    /// Where to end: latest, a time, an age or offsets; fixed when the replay begins [default: latest, or that of the job]
+    #[arg(long, value_name = "WHERE", conflicts_with = "follow")]
+    to: Option<End>,
     /// Consumer group whose offsets `--from committed` looks up; only with --follow it learns how far the replay is
     #[arg(long)]
     group: Option<String>,
@@ -149,19 +159,25 @@ pub(super) struct Replay {
 impl Replay {
     /// Runs the replay.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
-        match self.follow.is_asked() {
-            true => follow::run(self, output),
-            false => self.archive(output),
-        }
+        let options = match &self.job {
+            Some(job) => match job::options(&self, job)? {
+                Ok(options) => options,
+                Err(errors) => return Ok(check::report(job, &errors)),
+            },
+            None if self.follow.is_asked() => return follow::run(self, output),
+            None => self.options()?,
+        };
+        self.archive(options, output)
     }
 
-    fn archive(self, output: Output) -> Result<Exit> {
-        let options = self.options()?;
+    fn archive(&self, options: ReplayOptions, output: Output) -> Result<Exit> {
+        let dir = options.dir.clone();
         let stop = launch::stop_on_signal("stopping; files under way will be written again")?;
         let metrics = Arc::<Metrics>::default();
         let progress = (!output.quiet).then(|| {
-            let input = self.topic_pattern.clone().unwrap_or_else(|| self.topics.join(","));
-            let progress = self.progress.of_work("replay", &input, &self.out.display().to_string());
+            let source = &options.source;
+            let input = source.topic_pattern.clone().unwrap_or_else(|| source.topics.join(","));
+            let progress = self.progress.of_work("replay", &input, &dir.display().to_string());
             progress.start(Arc::clone(&metrics))
         });
         let outcome = options.run(&stop, &metrics);
@@ -171,11 +187,11 @@ impl Replay {
         let (report, exit) = match outcome? {
             Outcome::Complete(report) => (report, Exit::Done),
             Outcome::NothingLeft(report) => {
-                launch::say_nothing_left(Some(&self.out));
+                launch::say_nothing_left(Some(&dir));
                 (report, Exit::Done)
             }
             Outcome::Stopped(report) => {
-                launch::say_resumable(Some(&self.out));
+                launch::say_resumable(Some(&dir));
                 (report, Exit::Resumable)
             }
         };
@@ -191,15 +207,8 @@ impl Replay {
     fn options(&self) -> Result<ReplayOptions> {
         let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         let mut source = self.source()?;
-        source.to = Some(self.to.clone());
-        source.commits = false;
-        let file_rows = self
-            .file_rows
-            .map_or(usize::MAX, |rows| usize::try_from(rows.get()).unwrap_or(usize::MAX));
-        source.batch_rows_max = CHUNK_ROWS.min(file_rows);
-        source.batch_bytes_max = CHUNK_BYTES;
-        source.whole_batches = true;
-        if self.from == Start::Committed && self.group.is_none() {
+        source.to = Some(self.to.clone().unwrap_or(End::Latest));
+        if source.from == Start::Committed && self.group.is_none() {
             return Err(Error::Invalid("`--from committed` needs --group".to_owned()));
         }
         if self.on_data_loss == DataLossPolicy::Reset {
@@ -210,7 +219,7 @@ impl Replay {
             return Err(Error::Invalid("`--file-bytes` must be at least 1".to_owned()));
         }
         Ok(ReplayOptions {
-            dir: self.out.clone(),
+            dir: self.folder().to_owned(),
             source,
             layout: self.layout()?,
             compression: self.compression,
@@ -226,6 +235,11 @@ impl Replay {
             memory: self.memory,
             rate: self.rate,
         })
+    }
+
+    /// Returns the folder of a replay without a job.
+    fn folder(&self) -> &Path {
+        self.out.as_deref().expect("`--out` is required without a job")
     }
 
     fn layout(&self) -> Result<Layout> {
@@ -255,7 +269,7 @@ impl Replay {
         });
         let mut options = SourceOptions::new(self.connection.connection(brokers)?, self.topics.clone(), group);
         options.topic_pattern.clone_from(&self.topic_pattern);
-        options.from = self.from.clone();
+        options.from = self.from.clone().unwrap_or(Start::Earliest);
         options.columns = KafkaColumn::ALL.to_vec();
         options.read_committed = !self.read_uncommitted;
         options.on_data_loss = self.on_data_loss;

@@ -30,6 +30,7 @@ use self::input::Input;
 use self::output::Outside;
 use super::plan::{JobPlan, LateRows, Mode, QueryPlan, SinkPlan, SourcePlan};
 use crate::job::JobErrors;
+use crate::job::records::decoder;
 use crate::sql::{Functions, Planned, PlannedInput, Scope};
 
 /// How long a partition without rows holds windows back, unless the job says otherwise: for ever.
@@ -95,6 +96,10 @@ pub(in crate::job) fn build_between(
     threads: NonZeroUsize,
     functions: &Functions,
 ) -> Result<Built, BuildError> {
+    if plan.archive.is_some() {
+        let problem = "the job has no query: `millstream replay JOB` archives what its source has";
+        return Err(Error::Invalid(problem.to_owned()).into());
+    }
     let queries = planned(plan, functions)?;
     let sources = read_by(plan, &queries);
     let input = |source: &&SourcePlan| Input::new(source, &wanted(source, &queries), plan, threads, ends);
@@ -165,7 +170,7 @@ pub fn explain(plan: &JobPlan) -> Result<String, BuildError> {
 /// # Errors
 /// When a format lacks what it needs.
 pub fn source_decoder(source: &SourcePlan) -> Result<Option<Arc<dyn Decoder>>> {
-    input::decoder(source, None)
+    decoder(source, None)
 }
 
 /// Returns the plan of every query that has a sink.

@@ -13,6 +13,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::input;
 use crate::job::plan::{ConnectionPlan, JobPlan, SinkPlan, SourceKind, SourcePlan};
+use crate::job::records::kafka_options;
 
 /// The client's name in the brokers' logs. It is no group: nothing is joined or committed.
 const CLIENT: &str = "millstream-check";
@@ -50,9 +51,12 @@ pub fn probe(plan: &JobPlan) -> Vec<Finding> {
         .dead_letter
         .iter()
         .map(|sink| ("dead letters".to_owned(), Look::Sink(sink)));
+    let archive = plan.archive.iter();
+    let archive = archive.map(|archive| ("archive".to_owned(), Look::Folder(&archive.dir)));
     let checkpoint = plan.run.checkpoint.iter();
     let checkpoint = checkpoint.map(|dir| ("checkpoint".to_owned(), Look::Folder(dir)));
-    let looks: Vec<_> = sources.chain(sinks).chain(dead_letters).chain(checkpoint).collect();
+    let sinks = sinks.chain(dead_letters).chain(archive);
+    let looks: Vec<_> = sources.chain(sinks).chain(checkpoint).collect();
     thread::scope(|scope| {
         let started: Vec<_> = looks
             .iter()
@@ -70,7 +74,7 @@ impl Look<'_> {
     fn outcome(&self) -> Result<String> {
         match self {
             Self::Source(source) => match &source.kind {
-                SourceKind::Kafka(kafka) => topics(input::kafka_options(kafka)?),
+                SourceKind::Kafka(kafka) => topics(kafka_options(kafka)?),
                 SourceKind::File { paths } => files(paths),
                 SourceKind::Generate(_) => Ok("nothing outside".to_owned()),
             },

@@ -1,5 +1,6 @@
 //! From what a job file says to a plan: what no single key can tell is checked here, and everything is reported.
 
+mod archive;
 mod connection;
 mod query;
 mod sink;
@@ -38,8 +39,9 @@ pub(super) fn plan(tables: &JobTables, file_stem: &str, texts: Texts, report: &m
         clusters: vec![],
         report,
     };
-    let sources = checker.sources(tables);
+    let mut sources = checker.sources(tables);
     let queries = checker.queries(tables);
+    let archive = checker.archive(tables, &mut sources);
     let dead_letter = tables.dead_letter.found();
     let dead_letter = dead_letter.and_then(|sink| checker.dead_letter(sink));
     checker.check_outputs(
@@ -57,6 +59,7 @@ pub(super) fn plan(tables: &JobTables, file_stem: &str, texts: Texts, report: &m
         name: name.to_owned(),
         sources,
         queries,
+        archive,
         dead_letter,
         run,
         tests,
@@ -78,7 +81,12 @@ pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis
         .collect();
     for source in &plan.sources {
         match analysis.source_schema(source) {
-            Ok(schema) => source::check_time(source, &schema, report),
+            Ok(schema) => {
+                source::check_time(source, &schema, report);
+                if let Some(archive) = &plan.archive {
+                    archive::check_columns(archive, &schema, report);
+                }
+            }
             Err(problem) => {
                 report.error(source.place, problem);
                 broken.push(&source.name);
@@ -104,7 +112,7 @@ pub(super) fn analyse(plan: &JobPlan, declared: &[&str], analysis: &dyn Analysis
 /// A source that no statement names would not be read, without a word.
 fn check_all_are_read(plan: &JobPlan, report: &mut Report) {
     // What an error has left out of the plan may be what reads it.
-    if !report.is_empty() {
+    if !report.is_empty() || plan.archive.is_some() {
         return;
     }
     let is_read = |source: &SourcePlan| plan.queries.iter().any(|query| mentions(&query.sql, &source.name));

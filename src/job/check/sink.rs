@@ -31,7 +31,10 @@ impl Checker<'_> {
                 rows: console.rows.value,
                 order: console.order_by.as_ref().map(|order| order.value.clone()),
             }),
-            SinkKind::Parquet(parquet) => Some(SinkPlan::Parquet(parquet_plan(parquet))),
+            SinkKind::Parquet(parquet) => {
+                self.refuse_archive_keys(parquet);
+                Some(SinkPlan::Parquet(parquet_plan(parquet)))
+            }
             SinkKind::Kafka(kafka) => self.kafka_sink(sink, kafka).map(SinkPlan::Kafka),
             SinkKind::File(file) => Some(SinkPlan::File {
                 path: file.path.value.0.clone().into(),

@@ -165,7 +165,7 @@ job.toml:1:1: missing `query` in the job file
   |
 1 |
   | ^
-  = query: What is made of it, in SQL: `[query]`, or several `[query.NAME]`; a later one may read the results of those before it
+  = [query] says in SQL what goes to the [sink]; without one, `millstream replay` archives the records as they are, to a [sink] of kind = "parquet"
 "#,
     );
     check(

@@ -1,5 +1,6 @@
 //! Job files as their authors get them wrong, and as they are right.
 
+mod archives;
 mod errors;
 mod plans;
 mod schema;

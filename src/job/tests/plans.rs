@@ -27,11 +27,13 @@ fn every_template_is_right() {
 
 #[test]
 fn every_job_of_data_is_a_template() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/jobs");
     let mut names = vec![];
-    for entry in std::fs::read_dir(folder).expect("data/jobs") {
-        let path = entry.expect("an entry").path();
-        names.push(path.file_stem().expect("a name").to_string_lossy().into_owned());
+    for folder in ["data/jobs", "data/archives"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        for entry in std::fs::read_dir(folder).expect("a folder of jobs") {
+            let path = entry.expect("an entry").path();
+            names.push(path.file_stem().expect("a name").to_string_lossy().into_owned());
+        }
     }
     names.sort();
     let mut known: Vec<_> = TEMPLATES.iter().map(|template| template.name).collect();
