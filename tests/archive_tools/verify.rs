@@ -220,6 +220,11 @@ fn every_damage_is_found_and_named() {
         fs::remove_file(&files[5]).expect("a file");
         format!("{} is missing: 100 rows of offsets ", name(dir, &files[5]))
     });
+    damage("a-folder", &|dir, files| {
+        fs::remove_file(&files[5]).expect("a file");
+        fs::create_dir(&files[5]).expect("the scratch folder can be written");
+        format!("{} can't be read", name(dir, &files[5]))
+    });
     damage("doubled", &|dir, files| {
         let double = files[6].with_file_name("copy.parquet");
         fs::copy(&files[6], &double).expect("a copy");

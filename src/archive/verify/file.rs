@@ -1,5 +1,6 @@
 //! One file: its bytes against the manifest, its footer against its name, its rows against both.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use connectors::parquet::archive::{ArchiveHeader, FileEntry, Footer, checksum, file_name};
@@ -22,7 +23,7 @@ pub(super) struct FileFacts {
 /// Checks a file, and returns what its rows are, if they can be read, and what is wrong with it.
 ///
 /// # Errors
-/// When the operating system can't read it. A file that is not there is no error but a problem.
+/// When the process can't go on. A file that is not there, or that the operating system can't read, is a problem and no error.
 pub(super) fn check(
     dir: &Path,
     header: &ArchiveHeader,
@@ -36,6 +37,7 @@ pub(super) fn check(
             let lost = format!("is missing: {} rows of offsets {}", entry.rows, entry.offsets());
             return Ok((None, vec![lost]));
         }
+        Err(Error::Io { source, .. }) => return Ok((None, vec![unreadable(&source)])),
         Err(error) => return Err(error),
     };
     let mut problems = Vec::new();
@@ -53,7 +55,11 @@ pub(super) fn check(
     let facts = match read(&path, header, entry, &mut problems) {
         Ok(facts) => Some(facts),
         Err(Error::Source { problem, .. }) => {
-            problems.push(format!("can't be read: {problem}"));
+            problems.push(unreadable(&problem));
+            None
+        }
+        Err(Error::Io { source, .. }) => {
+            problems.push(unreadable(&source));
             None
         }
         Err(error) => return Err(error),
@@ -63,6 +69,10 @@ pub(super) fn check(
     let place = Partition::new(entry.name.as_str(), 0);
     metrics.advance(&place, i64::try_from(entry.bytes).unwrap_or(i64::MAX));
     Ok((facts, problems))
+}
+
+fn unreadable(problem: &impl Display) -> String {
+    format!("can't be read: {problem}")
 }
 
 fn file_name_fits(entry: &FileEntry) -> bool {
