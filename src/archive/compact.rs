@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, Compaction, FileEntry, Listing};
+use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, Compaction, FileEntry, Listing, check_lengths};
 use engine::metrics::Metrics;
 use engine::pipeline::{Outcome, Stop};
 use engine::{Error, Partition, Positions, Result};
@@ -37,12 +37,14 @@ impl Plan {
     /// Returns what a compaction would do, without touching the archive.
     ///
     /// # Errors
-    /// When there is no complete archive, or it can't be read.
+    /// When there is no complete archive, it can't be read, or a file is missing or has another length.
     pub fn effect(&self) -> Result<Effect> {
         let listing = Listing::read(&self.dir)?;
         self.check_complete(&listing.header)?;
-        if let Some(problem) = listing.problems.first() {
-            return Err(self.refused(problem.clone()));
+        self.check_whole(&listing)?;
+        // What a compaction that was interrupted has made may not have its place yet.
+        if listing.is_at_rest {
+            check_lengths(&self.dir, listing.files.values())?;
         }
         let compaction = Compaction::of(listing.files.values(), self.target);
         let names: BTreeSet<_> = compaction.groups.iter().flatten().collect();
@@ -60,11 +62,8 @@ impl Plan {
     /// When there is no complete archive, another process works on it, a file is damaged, or the folder can't be written.
     /// Nothing is lost: another run goes on.
     pub fn run(&self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
-        let header = ArchiveHeader::read(&self.dir)?;
-        if header.is_none() {
-            // Says so.
-            Listing::read(&self.dir)?;
-        }
+        // Before a start finishes what was begun: a manifest that it writes would hide that there was none.
+        self.check_whole(&Listing::read(&self.dir)?)?;
         let mut archive = ArchiveFolder::open(&self.dir)?;
         let outcome = self.compact(&mut archive, stop, metrics);
         let closed = archive.close();
@@ -105,12 +104,23 @@ impl Plan {
         if let Some(begun) = archive.take_up_compaction()? {
             return Ok(Some(begun));
         }
-        let asked = Compaction::of(archive.contents()?.files.values(), self.target);
+        let files = archive.contents()?.files;
+        // All of them, before the first change: what lacks a file is not to look tidy.
+        check_lengths(archive.root(), files.values())?;
+        let asked = Compaction::of(files.values(), self.target);
         if asked.groups.is_empty() {
             return Ok(None);
         }
         archive.begin_compaction(&asked)?;
         Ok(Some(asked))
+    }
+
+    /// Checks that the list of files is there to be trusted.
+    fn check_whole(&self, listing: &Listing) -> Result<()> {
+        match listing.problems.first() {
+            None => Ok(()),
+            Some(problem) => Err(self.refused(problem.clone())),
+        }
     }
 
     fn check_complete(&self, header: &ArchiveHeader) -> Result<()> {

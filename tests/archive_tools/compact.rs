@@ -170,6 +170,69 @@ fn a_damaged_file_is_not_merged() {
 }
 
 #[test]
+fn an_archive_that_lacks_a_file_is_refused_before_anything_is_changed() {
+    let desk = Desk::new("compact-lacking");
+    let small = desk.small_files(2000);
+    let damages: [(&str, &dyn Fn(&Path), &str); 3] = [
+        (
+            "removed",
+            &|file| fs::remove_file(file).expect("a file"),
+            "it is missing",
+        ),
+        (
+            "emptied",
+            &|file| drop(fs::File::create(file).expect("a file")),
+            "it is 0 bytes long, expected ",
+        ),
+        (
+            "a-folder",
+            &|file| {
+                fs::remove_file(file)
+                    .and_then(|()| fs::create_dir(file))
+                    .expect("a file")
+            },
+            "it is no file",
+        ),
+    ];
+    for (dir, damage, problem) in damages {
+        copy(&small, &desk.scratch.join(dir));
+        let file = parquet::files(&desk.scratch.join(dir)).pop().expect("files");
+        damage(&file);
+        let before = content(&desk.scratch.join(dir));
+        let name = file.file_name().expect("a name").to_str().expect("UTF-8");
+        for options in [&["--dry-run"][..], &["--threads", "1"]] {
+            let command = [&["compact", dir, "--target", TARGET], options].concat();
+            let refused = desk.run(&command).finish(PATIENCE).expect_code(7);
+            for text in [name, problem] {
+                assert!(refused.stderr.contains(text), "{text} in {}", refused.stderr);
+            }
+        }
+        assert!(content(&desk.scratch.join(dir)) == before, "{dir}: nothing is changed");
+    }
+}
+
+#[test]
+fn an_archive_without_a_manifest_is_refused_also_in_mid_compaction() {
+    let desk = Desk::new("compact-unlisted");
+    let small = desk.small_files(2000);
+    copy(&small, &desk.scratch.join("interrupted"));
+    desk.run(&["compact", "interrupted", "--target", TARGET])
+        .env("MILLSTREAM_CRASH_AT", "archive_after_journal")
+        .finish(PATIENCE);
+    for dir in ["small", "interrupted"] {
+        fs::remove_file(desk.scratch.join(dir).join("_millstream/manifest.jsonl")).expect("a manifest");
+        let before = content(&desk.scratch.join(dir));
+        for options in [&["--dry-run"][..], &["--threads", "1"]] {
+            let command = [&["compact", dir, "--target", TARGET], options].concat();
+            let refused = desk.run(&command).finish(PATIENCE).expect_code(3);
+            let says = "manifest.jsonl is missing";
+            assert!(refused.stderr.contains(says), "{}", refused.stderr);
+        }
+        assert!(content(&desk.scratch.join(dir)) == before, "{dir}: nothing is changed");
+    }
+}
+
+#[test]
 fn an_archive_that_a_replay_works_on_is_not_compacted() {
     let desk = Desk::new("compact-held");
     let source = desk.even_topic(20_000);

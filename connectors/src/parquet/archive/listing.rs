@@ -11,7 +11,7 @@ use super::super::folder::PRIVATE;
 use super::folder::Contents;
 use super::header::ArchiveHeader;
 use super::manifest::FileEntry;
-use super::{JOURNAL, MANIFEST};
+use super::{JOURNAL, MANIFEST, unusable};
 
 /// Bytes that are read at once for a checksum.
 const CHECKSUM_BYTES: usize = 1 << 20;
@@ -116,4 +116,23 @@ pub fn checksum(path: &Path) -> Result<(u64, u32)> {
             Err(error) => return Err(Error::io("read", path)(error)),
         }
     }
+}
+
+/// Checks that files of the archive `dir` are there and as long as it says, without reading them.
+///
+/// # Errors
+/// When one is not; it is named.
+pub fn check_lengths<'f>(dir: &Path, files: impl IntoIterator<Item = &'f FileEntry>) -> Result<()> {
+    for file in files {
+        let path = dir.join(&file.name);
+        let problem = match fs::metadata(&path) {
+            Ok(found) if !found.is_file() => "it is no file".to_owned(),
+            Ok(found) if found.len() == file.bytes => continue,
+            Ok(found) => format!("it is {} bytes long, expected {}", found.len(), file.bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => "it is missing".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        return Err(unusable(&path, format!("{problem}: run verify")));
+    }
+    Ok(())
 }

@@ -36,7 +36,7 @@ pub use self::footer::Footer;
 pub use self::header::{ArchiveHeader, PartitionBounds, Settings};
 pub use self::journal::{Appearing, Commit, Covered};
 pub use self::limits::FileLimits;
-pub use self::listing::{Listing, checksum};
+pub use self::listing::{Listing, check_lengths, checksum};
 pub use self::manifest::FileEntry;
 pub use self::name::{FileName, file_name, is_inside};
 pub use self::plan::FilePlan;
