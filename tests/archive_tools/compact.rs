@@ -44,6 +44,9 @@ impl Desk {
     }
 }
 
+/// A folder's name, what is done to the archive in it, and what is said of that.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+
 #[test]
 fn a_compacted_archive_has_the_same_rows_in_fewer_files() {
     let desk = Desk::new("compact");
@@ -173,7 +176,7 @@ fn a_damaged_file_is_not_merged() {
 fn an_archive_that_lacks_a_file_is_refused_before_anything_is_changed() {
     let desk = Desk::new("compact-lacking");
     let small = desk.small_files(2000);
-    let damages: [(&str, &dyn Fn(&Path), &str); 3] = [
+    let damages: [Damage<'_>; 3] = [
         (
             "removed",
             &|file| fs::remove_file(file).expect("a file"),
