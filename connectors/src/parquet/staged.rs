@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use engine::{Epoch, Error, Origin, Result};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterPropertiesPtr;
@@ -57,7 +58,12 @@ impl StagedFile {
             bytes: 0,
             crc32c: 0,
         };
-        let writer = ArrowWriter::try_new(file, schema, Some(properties.as_ref().clone()));
+        // Types are those of Parquet for all readers: by Arrow's, pyarrow would take a dictionary in the file and a text in the
+        // name of its folder for two columns that do not fit.
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.as_ref().clone())
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, schema, options);
         Ok(Self {
             writer: writer.map_err(|error| failed("begin", &path, error))?,
             path,
