@@ -70,8 +70,7 @@ fn partition_bounds(range: &PartitionRange) -> PartitionBounds {
     }
 }
 
-/// Goes on with an archive: one that is not complete to the end that was fixed when it began; a complete one to what an end
-/// that moves is now, as that of a nightly command; either to another end.
+/// Goes on with an archive: to the end that it was given, or to another one.
 fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolder) -> Result<Begun> {
     let header = archive.header().expect("the caller has seen it").clone();
     let checked = check_same(options, settings, &header);
@@ -83,9 +82,9 @@ fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolde
     let mut source = options.source.clone();
     source.topic_pattern = None;
     source.topics = header.topics.keys().cloned().collect();
-    let end = end_of(&source)?;
-    let is_due = header.to != end.to_string() || header.is_complete() && moves(end);
-    if header.is_complete() && !is_due {
+    let end = end_of(&source)?.to_string();
+    let is_other_end = header.to != end;
+    if header.is_complete() && !is_other_end {
         return Ok(Begun {
             archive,
             ranges: None,
@@ -93,20 +92,10 @@ fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolde
             is_new: false,
         });
     }
-    let ranges = Ranges::open(source.clone())?;
-    if is_due {
-        let renewed = extended(&header, &source, &ranges).map_err(|problem| match problem {
-            Error::Invalid(problem) => Error::Invalid(format!("the archive in {}: {problem}", options.dir.display())),
-            other => other,
-        });
-        match renewed {
-            Ok(renewed) if renewed == header => {}
-            Ok(renewed) => archive.set_header(renewed)?,
-            Err(error) => {
-                let _ = archive.close();
-                return Err(error);
-            }
-        }
+    let ranges = Ranges::open(source)?;
+    if is_other_end {
+        let header = extended(header, end, &ranges)?;
+        archive.set_header(header)?;
     }
     let header = archive.header().expect("it was there before");
     let pending = segments::pending(header, &archive.contents()?);
@@ -119,29 +108,13 @@ fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolde
     })
 }
 
-/// Returns whether an end in these words is further on when records have come or time has passed.
-fn moves(end: &End) -> bool {
-    match end {
-        End::Latest | End::Ago(_) => true,
-        End::Time(_) | End::Offsets(_) => false,
-    }
-}
-
-/// Returns the header with the end as it is now. Ranges only grow; where one ended before, a file ends.
-///
-/// # Errors
-/// When the end lies before what the archive holds. An age may: the archive had another end before.
-fn extended(header: &ArchiveHeader, source: &SourceOptions, ranges: &Ranges) -> Result<ArchiveHeader> {
-    let mut header = header.clone();
-    let end = end_of(source)?;
-    let entry = |bounds: &PartitionBounds| (bounds.partition(), bounds.from);
-    let starts = Positions(header.partitions.iter().map(entry).collect::<BTreeMap<_, _>>());
-    let renewed = ranges.renewed_ends(&starts)?;
+/// Returns the header with another end. Ranges only grow; where one ended before, a file ends.
+fn extended(mut header: ArchiveHeader, end: String, ranges: &Ranges) -> Result<ArchiveHeader> {
+    let entry = |bounds: &PartitionBounds| (bounds.partition(), bounds.to);
+    let ends = Positions(header.partitions.iter().map(entry).collect::<BTreeMap<_, _>>());
+    let renewed = ranges.renewed_ends(&ends)?;
     for bounds in &mut header.partitions {
         let to = renewed.get(&bounds.partition()).unwrap_or(bounds.to);
-        if to < bounds.to && !matches!(end, End::Ago(_)) {
-            return Err(before_the_end(end, to, bounds));
-        }
         if to > bounds.to {
             if bounds.to > bounds.from {
                 bounds.cuts.push(bounds.to);
@@ -149,20 +122,8 @@ fn extended(header: &ArchiveHeader, source: &SourceOptions, ranges: &Ranges) -> 
             bounds.to = to;
         }
     }
-    header.to = end.to_string();
+    header.to = end;
     Ok(header)
-}
-
-fn before_the_end(end: &End, to: i64, bounds: &PartitionBounds) -> Error {
-    let advice = match end {
-        End::Latest => "the topic was made again or has lost records: use another folder",
-        _ => "give a later end, or use another folder",
-    };
-    Error::Invalid(format!(
-        "the end {end} is offset {to} of {}, before {}, up to which the archive goes already; {advice}",
-        bounds.partition(),
-        bounds.to
-    ))
 }
 
 /// Checks that an archive is of the replay that is asked for, but for its end.

@@ -2,13 +2,12 @@
 
 use std::fs;
 
-use crate::harness::PATIENCE;
 use crate::harness::broker::Broker;
 use crate::harness::parquet;
 use crate::harness::records::{Isolation, NewRecord};
 use crate::harness::scratch::Scratch;
 
-use super::{command, content, expect_same, ranges, replay, topic_of};
+use super::{content, expect_same, ranges, replay, topic_of};
 
 #[test]
 fn threads_clients_and_fetch_sizes_change_no_byte_of_the_folder() {
@@ -76,36 +75,6 @@ fn an_archive_that_is_given_another_end_keeps_its_files_and_goes_on_after_them()
     }
     let expected = Broker::shared().consume(&topic, Isolation::ReadCommitted);
     assert_eq!(parquet::records(&scratch.join("archive")), expected);
-}
-
-#[test]
-fn the_same_command_takes_in_what_came_and_an_end_before_the_archives_is_refused() {
-    let topic = topic_of("nightly", 4000);
-    let scratch = Scratch::new("nightly");
-    for (out, to) in [("latest", "latest"), ("age", "1ms"), ("fixed", "0:2000,1:2000")] {
-        replay(&scratch, &topic, out, &["--to", to]);
-    }
-    let lines = (0..2000).map(|number| format!("the next day {number}"));
-    Broker::shared().produce_lines(&topic, 2, lines);
-    let all = Broker::shared().consume(&topic, Isolation::ReadCommitted);
-    for (out, to) in [("latest", "latest"), ("age", "1ms")] {
-        replay(&scratch, &topic, out, &["--to", to]);
-        assert!(parquet::records(&scratch.join(out)) == all, "{out} holds all");
-        assert_eq!(ranges(&scratch.join(out), 0), [(0, 2000), (2000, 3000)]);
-        let before = content(&scratch.join(out));
-        let again = replay(&scratch, &topic, out, &["--to", to]);
-        assert!(again.stderr.contains("nothing left to do"), "{}", again.stderr);
-        expect_same(&content(&scratch.join(out)), &before);
-    }
-    let fixed = replay(&scratch, &topic, "fixed", &["--to", "0:2000,1:2000"]);
-    assert!(fixed.stderr.contains("nothing left to do"), "{}", fixed.stderr);
-
-    let before = content(&scratch.join("latest"));
-    let refused = command(&scratch, &topic, "latest", &["--to", "0:3000,1:500"]);
-    let refused = refused.finish(PATIENCE).expect_code(3);
-    let says = format!("is offset 500 of {topic}[1], before 3000, up to which the archive goes already");
-    assert!(refused.stderr.contains(&says), "{}", refused.stderr);
-    expect_same(&content(&scratch.join("latest")), &before);
 }
 
 #[test]

@@ -37,9 +37,8 @@ Examples:
   millstream new replay --out archive.toml && millstream replay archive.toml --from 7d --set sink.dir=week
   duckdb -c \"SELECT count(*) FROM 'archive/**/*.parquet'\"
 
-A replay that was stopped or killed goes on after its last file when the same command is given again, to the end that was
-fixed when it began. A finished one takes in what came since, if its --to is latest or an age; given another --to, it goes on
-to that. The same range gives the same files, byte for byte, whatever the threads and interruptions.";
+A replay that was stopped or killed goes on after its last file when the same command is given again; given another --to, a
+finished one goes on to that. The same range gives the same files, byte for byte, whatever the threads and interruptions.";
 
 /// What of a record is kept, as the command line says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
