@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::thread;
 use std::time::Duration;
 
 use engine::fault::ARCHIVE_POINTS;
@@ -75,7 +74,7 @@ fn fifty_random_kills_change_no_byte_of_the_folder() {
                 (parquet::files(&archive).len() > before).then_some(())
             });
         }
-        thread::sleep(random.time_between(Duration::ZERO, KILL_WITHIN));
+        random.wait_at_most(KILL_WITHIN);
         let killed = running.kill();
         assert_eq!(killed.status.code(), None, "run {number} ended: {}", killed.stderr);
     }

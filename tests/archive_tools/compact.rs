@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use engine::fault::ARCHIVE_POINTS;
@@ -98,7 +97,7 @@ fn a_compaction_killed_fifty_times_gives_the_folder_of_an_unbroken_one() {
         copy(&small, &desk.scratch.join(&dir));
         loop {
             let running = desk.run(&["compact", &dir, "--target", TARGET]).start();
-            thread::sleep(random.time_between(Duration::ZERO, KILL_WITHIN));
+            random.wait_at_most(KILL_WITHIN);
             let ended = running.kill();
             if ended.status.code() == Some(0) {
                 break;

@@ -1,6 +1,5 @@
 //! An archive goes back to a topic.
 
-use std::thread;
 use std::time::Duration;
 
 use crate::harness::PATIENCE;
@@ -136,7 +135,7 @@ fn a_restore_killed_fifty_times_writes_each_record_once() {
             let before = committed();
             running.wait_until(PATIENCE, "progress", |_| (committed() > before).then_some(()));
         }
-        thread::sleep(random.time_between(Duration::ZERO, KILL_WITHIN));
+        random.wait_at_most(KILL_WITHIN);
         let ended = running.kill();
         assert_eq!(ended.status.code(), None, "it was killed in its work: {}", ended.stderr);
     }

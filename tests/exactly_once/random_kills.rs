@@ -1,6 +1,5 @@
 //! A million lines, and SIGKILLs at random moments until the job is done.
 
-use std::thread;
 use std::time::Duration;
 
 use crate::harness::PATIENCE;
@@ -60,7 +59,7 @@ fn kill_at_random(job: &Job<'_>, mut running: Running, number: u32, random: &mut
         let before = job.epoch();
         running.wait_until(PATIENCE, "an epoch", |_| (job.epoch() > before).then_some(()));
     }
-    thread::sleep(random.time_between(Duration::ZERO, KILL_WITHIN));
+    random.wait_at_most(KILL_WITHIN);
     let ended = running.kill();
     assert!(
         matches!(ended.status.code(), None | Some(0)),

@@ -1,7 +1,6 @@
 //! Two processes of one job: the second is refused while the first one lives, and replaces one that is frozen, which
 //! finds itself fenced when it wakes up.
 
-use std::thread;
 use std::time::Duration;
 
 use crate::harness::PATIENCE;
@@ -58,7 +57,7 @@ fn check_zombie(kind: Kind) {
     let mut random = Seeded::new();
     let job = Job::new(kind, Broker::shared(), Input::small(), "zombie").paced(SLOW);
     let first = start_and_wait_for_epochs(&job);
-    thread::sleep(random.time_between(Duration::ZERO, FREEZE_WITHIN));
+    random.wait_at_most(FREEZE_WITHIN);
     first.signal("STOP");
     job.unleash();
     job.run().finish(PATIENCE).expect_code(0);

@@ -70,6 +70,12 @@ impl Seeded {
         let millis = |time: Duration| u64::try_from(time.as_millis()).expect("a time that a test can wait");
         Duration::from_millis(self.in_range(millis(least)..millis(most) + 1))
     }
+
+    /// Waits for a random time of at most `most`. The moment at which a process is killed is such a test's input: nothing is
+    /// waited for, so there is no condition to wait on.
+    pub(crate) fn wait_at_most(&mut self, most: Duration) {
+        std::thread::sleep(self.time_between(Duration::ZERO, most));
+    }
 }
 
 impl Drop for Seeded {

@@ -15,7 +15,7 @@ use engine::source::{Event, Intake};
 use engine::{Error, OffsetRange, Partition, Result};
 
 use super::super::parallel::in_parallel;
-use super::report::{Remark, Report};
+use super::report::{PartitionReport, Remark, Report};
 use super::{Against, Plan};
 
 /// Bytes of records that wait to be compared, a thread.
@@ -149,26 +149,8 @@ fn pairs(ranges: &Ranges, name: &str, against: &Against, listing: &Listing, repo
         .cloned()
         .collect();
     let (bounds, ids) = ranges.bounds()?;
-    let mut pairs = Vec::new();
     if against.restored_as.is_some() {
-        for range in bounds {
-            let part = parts.iter().find(|part| part.partition == range.partition.index);
-            let (from, to) = part.map_or((0, 0), |part| (part.from, part.to));
-            pairs.push(Pair {
-                partition: Partition::new(name, range.partition.index),
-                archived: OffsetRange { from, to },
-                range,
-                by_offset: false,
-                is_compacted,
-            });
-        }
-        let highest = pairs.iter().map(|pair| pair.partition.index).max().unwrap_or(-1);
-        for part in parts.iter().filter(|part| part.partition > highest && part.rows > 0) {
-            let partition = Partition::new(name, part.partition);
-            let problem = "the topic that it was restored to has no such partition".to_owned();
-            report.findings.push(Remark::of_partition(&partition, problem));
-        }
-        return Ok(pairs);
+        return Ok(restored_pairs(name, &parts, bounds, is_compacted, report));
     }
     if let Some(Some(id)) = listing.header.topics.get(name)
         && let Some(now) = ids.get(name).filter(|now| *now != id)
@@ -176,50 +158,81 @@ fn pairs(ranges: &Ranges, name: &str, against: &Against, listing: &Listing, repo
         report.findings.push(Remark::of_archive(format!(
             "the topic {name} is another one than the archive was made of: its id was {id}, it is {now}"
         )));
-        return Ok(pairs);
+        return Ok(Vec::new());
     }
-    for part in parts {
+    let held = |partition: &Partition| bounds.iter().find(|range| range.partition == *partition);
+    let pair = |part: &PartitionReport| {
         let partition = Partition::new(name, part.partition);
-        let archived = part.offsets();
-        let held = bounds.iter().find(|range| range.partition == partition);
-        let held = held.map_or(OffsetRange { from: 0, to: 0 }, |range| range.offsets);
-        let offsets = OffsetRange {
-            from: archived.from.max(held.from),
-            to: archived.to.min(held.to),
-        };
-        if archived.from < offsets.from.min(archived.to) {
-            let to = offsets.from.min(archived.to);
-            report.notes.push(Remark::of_partition(
-                &partition,
-                format!(
-                    "the brokers have deleted the records of [{}, {to}) since",
-                    archived.from
-                ),
-            ));
-        }
-        if held.to < archived.to {
-            report.findings.push(Remark::of_partition(
-                &partition,
-                format!(
-                    "the partition ends at offset {}, and the archive at {}",
-                    held.to, archived.to
-                ),
-            ));
-        }
-        if offsets.from < offsets.to {
-            pairs.push(Pair {
-                range: PartitionRange {
-                    partition: partition.clone(),
-                    offsets,
-                },
-                partition,
-                archived: offsets,
-                by_offset: true,
-                is_compacted,
-            });
-        }
+        let held = held(&partition).map_or(OffsetRange { from: 0, to: 0 }, |range| range.offsets);
+        pair_of(partition, part.offsets(), held, is_compacted, report)
+    };
+    Ok(parts.iter().filter_map(pair).collect())
+}
+
+/// Returns what of an archive's topic can be compared with the topic that it was restored to: by order, since offsets differ.
+fn restored_pairs(
+    name: &str,
+    parts: &[PartitionReport],
+    bounds: Vec<PartitionRange>,
+    is_compacted: bool,
+    report: &mut Report,
+) -> Vec<Pair> {
+    let highest = bounds.iter().map(|range| range.partition.index).max().unwrap_or(-1);
+    for part in parts.iter().filter(|part| part.partition > highest && part.rows > 0) {
+        let partition = Partition::new(name, part.partition);
+        let problem = "the topic that it was restored to has no such partition".to_owned();
+        report.findings.push(Remark::of_partition(&partition, problem));
     }
-    Ok(pairs)
+    let pair = |range: PartitionRange| {
+        let part = parts.iter().find(|part| part.partition == range.partition.index);
+        Pair {
+            partition: Partition::new(name, range.partition.index),
+            archived: part.map_or(OffsetRange { from: 0, to: 0 }, PartitionReport::offsets),
+            range,
+            by_offset: false,
+            is_compacted,
+        }
+    };
+    bounds.into_iter().map(pair).collect()
+}
+
+/// Returns what of a partition both the archive and the brokers hold, and says what only one of them does.
+fn pair_of(
+    partition: Partition,
+    archived: OffsetRange,
+    held: OffsetRange,
+    is_compacted: bool,
+    report: &mut Report,
+) -> Option<Pair> {
+    let offsets = OffsetRange {
+        from: archived.from.max(held.from),
+        to: archived.to.min(held.to),
+    };
+    let deleted_to = offsets.from.min(archived.to);
+    if archived.from < deleted_to {
+        let note = format!(
+            "the brokers have deleted the records of [{}, {deleted_to}) since",
+            archived.from
+        );
+        report.notes.push(Remark::of_partition(&partition, note));
+    }
+    if held.to < archived.to {
+        let problem = format!(
+            "the partition ends at offset {}, and the archive at {}",
+            held.to, archived.to
+        );
+        report.findings.push(Remark::of_partition(&partition, problem));
+    }
+    (offsets.from < offsets.to).then(|| Pair {
+        range: PartitionRange {
+            partition: partition.clone(),
+            offsets,
+        },
+        partition,
+        archived: offsets,
+        by_offset: true,
+        is_compacted,
+    })
 }
 
 /// Reads both sides to their ends; `None` when it was asked to stop.
