@@ -114,11 +114,6 @@ impl<T> Receiver<T> {
         self.entries.recv_timeout(timeout).ok()
     }
 
-    /// Returns whether nothing waits in it.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Closes the queue: waiting and future senders get [`Closed`], entries in it are dropped.
     pub fn close(&self) {
         self.budget.closed.store(true, Ordering::Release);

@@ -26,10 +26,6 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 /// How long a micro-batch that starts after its deadline collects: with a trigger of zero each would be a single batch.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// Rows of a batch that the driver works on itself if nothing else waits: to wake a thread of the pool, which then looks for
-/// more work for a while, cost more than these rows in a profile of a job with a thousand rows a second.
-const OWN_ROWS_MAX: usize = 256;
-
 /// Rows before the share of bad ones is judged: of fewer, a handful of bad lines at the start of a good input is a large
 /// share, and at 1000 a share of a per cent is ten rows.
 const ERROR_SAMPLE_ROWS: u64 = 1000;
@@ -238,8 +234,6 @@ impl Intake<'_> {
                     rows += batch.rows() as u64;
                     if pass_on {
                         output.write(0, &batch)?;
-                    } else if batch.rows() <= OWN_ROWS_MAX && pending.is_empty() && self.receiver.is_empty() {
-                        output.write_done(workers.work(input, batch, metrics)?)?;
                     } else if in_order {
                         pending.push_back((spawn(scope, input, batch, workers, metrics), permit));
                     } else {
@@ -311,12 +305,7 @@ impl Output<'_> {
     }
 
     fn write_when_ready(&mut self, (done, permit): (channel::Receiver<Result<Done>>, Permit)) -> Result<()> {
-        self.write_done(done.recv().expect("the task sends before it ends")?)?;
-        drop(permit);
-        Ok(())
-    }
-
-    fn write_done(&mut self, done: Done) -> Result<()> {
+        let done = done.recv().expect("the task sends before it ends")?;
         for (query, batch) in &done.outputs {
             self.write(*query, batch)?;
         }
@@ -326,6 +315,7 @@ impl Output<'_> {
                     .write(dead_letters, &Batch::new(records, done.origin.clone()))?;
             }
         }
+        drop(permit);
         Ok(())
     }
 }
