@@ -36,6 +36,11 @@ impl AggregateFunction {
         })
     }
 
+    /// Returns whether it is `count(*)`.
+    pub fn is_count_of_rows(&self) -> bool {
+        matches!(self.kind, AggregateKind::Count) && self.arguments.is_empty()
+    }
+
     /// Returns the types of the columns that accumulators are updated with.
     pub fn argument_types(&self) -> &[DataType] {
         &self.arguments

@@ -18,6 +18,7 @@
 //! with another one) is noted by its place and looked for once more. Ids are in the order of first appearance. Tables that
 //! do not fit the second-level cache are prefetched.
 
+use super::counts::CountTable;
 use super::run::{Places, RUN, Run};
 use super::slots::Slots;
 use crate::kernel::hash::Seed;
@@ -138,6 +139,22 @@ impl BytesTable {
                 other.long_bytes(other.keys[theirs[place] as usize])
             });
         }
+    }
+
+    /// Appends the id in this table, and the count, of every key of `counted` whose hash begins with `shard`, a number of `bits`
+    /// bits.
+    pub fn intern_counted(
+        &mut self,
+        counted: &CountTable,
+        shard: usize,
+        bits: u32,
+        ids: &mut Vec<u32>,
+        counts: &mut Vec<i64>,
+    ) {
+        counted.for_each_run(shard, bits, |run, of_run| {
+            counts.extend_from_slice(of_run);
+            self.intern_run(run, true, ids, |_| unreachable!("a counted key is short"));
+        });
     }
 
     /// Calls `take` with the bytes of every key that `ids` names, `None` for the null key.

@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Float32Array, Float64Array, GenericByteArray, StringArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Float32Array, Float64Array, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{BinaryType, ByteArrayType, DataType, FieldRef, Float32Type, Float64Type, Utf8Type};
+use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
 use arrow::row::{RowConverter, SortField};
 
 use super::bytes::BytesTable;
+use super::counts::CountTable;
 use crate::batch::Column;
 use crate::error::{Error, Result};
 use crate::kernel::hash::Seed;
@@ -73,27 +72,68 @@ impl KeyCodec {
                 ids.resize(before + rows, ids[before]);
             }
             (Form::Bytes, [Column::Spans(spans)]) => table.intern_spans(&spans.text, &spans.starts, &spans.ends, ids),
-            (Form::Bytes, [column]) => self.intern_array(&column.to_array(), table, ids)?,
-            (Form::Rows(converter), columns) => {
-                let arrays: Vec<_> = columns.iter().map(|column| canonical(&column.to_array())).collect();
-                let rows = converter
-                    .convert_columns(&arrays)
-                    .map_err(Error::arrow("encode the key columns"))?;
-                let binary = rows.try_into_binary().map_err(Error::arrow("encode the key columns"))?;
-                intern_bytes(&binary, table, ids);
+            _ => {
+                let keys = self.bytes(columns)?;
+                let is_null = |row| keys.nulls().is_some_and(|nulls| nulls.is_null(row));
+                match keys.null_count() {
+                    0 => table.intern_rows(keys.value_data(), keys.value_offsets(), |_| false, ids),
+                    _ => table.intern_rows(keys.value_data(), keys.value_offsets(), is_null, ids),
+                }
             }
-            (Form::Bytes, _) => unreachable!("the aggregate passes one column a key field"),
         }
         Ok(())
     }
 
-    fn intern_array(&self, array: &ArrayRef, table: &mut BytesTable, ids: &mut Vec<u32>) -> Result<()> {
-        match array.data_type() {
-            DataType::Utf8 => intern_bytes(array.as_bytes::<Utf8Type>(), table, ids),
-            DataType::Binary => intern_bytes(array.as_bytes::<BinaryType>(), table, ids),
-            other => return Err(wrong_type(&self.fields[0], other)),
+    /// Returns whether the keys are counted by [`count`](Self::count): there are key columns.
+    pub fn can_count(&self) -> bool {
+        !matches!(self.form, Form::Whole)
+    }
+
+    /// Counts the keys of the rows that are short; interns the others, and appends the group id of each of those.
+    ///
+    /// # Errors
+    /// When a column is not of its field's type.
+    pub fn count(
+        &self,
+        columns: &[&Column],
+        counted: &mut CountTable,
+        table: &mut BytesTable,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        if let (Form::Bytes, [Column::Spans(spans)]) = (&self.form, columns) {
+            let span = |row: usize| Some((spans.starts[row], spans.ends[row]));
+            count_spans(&spans.text, spans.starts.len(), span, (counted, table), ids);
+            return Ok(());
         }
+        let keys = self.bytes(columns)?;
+        let offsets = keys.value_offsets();
+        let span = |row: usize| {
+            let is_valid = keys.is_valid(row);
+            is_valid.then(|| (offsets[row].cast_unsigned(), offsets[row + 1].cast_unsigned()))
+        };
+        count_spans(keys.value_data(), keys.len(), span, (counted, table), ids);
         Ok(())
+    }
+
+    /// Returns the keys of the rows as bytes.
+    fn bytes(&self, columns: &[&Column]) -> Result<BinaryArray> {
+        match (&self.form, columns) {
+            (Form::Bytes, [column]) => {
+                let array = column.to_array();
+                match array.data_type() {
+                    DataType::Utf8 => Ok(BinaryArray::from(array.as_string::<i32>().clone())),
+                    DataType::Binary => Ok(array.as_binary().clone()),
+                    other => Err(wrong_type(&self.fields[0], other)),
+                }
+            }
+            (Form::Rows(converter), columns) => {
+                let arrays: Vec<_> = columns.iter().map(|column| canonical(&column.to_array())).collect();
+                let rows = converter.convert_columns(&arrays);
+                let rows = rows.map_err(Error::arrow("encode the key columns"))?;
+                rows.try_into_binary().map_err(Error::arrow("encode the key columns"))
+            }
+            (Form::Bytes | Form::Whole, _) => unreachable!("the aggregate passes one column a key field"),
+        }
     }
 
     /// Returns the key columns of the groups that `ids` names, one row a group.
@@ -133,15 +173,21 @@ pub fn value_type(data_type: &DataType) -> &DataType {
     }
 }
 
-fn intern_bytes<T: ByteArrayType<Offset = i32>>(
-    array: &GenericByteArray<T>,
-    table: &mut BytesTable,
+/// Counts keys of `text`, and interns those that are too long to be counted.
+#[inline]
+fn count_spans(
+    text: &[u8],
+    rows: usize,
+    span: impl Fn(usize) -> Option<(u32, u32)>,
+    (counted, table): (&mut CountTable, &mut BytesTable),
     ids: &mut Vec<u32>,
 ) {
-    match array.nulls() {
-        Some(nulls) => table.intern_rows(array.value_data(), array.value_offsets(), |row| nulls.is_null(row), ids),
-        None => table.intern_rows(array.value_data(), array.value_offsets(), |_| false, ids),
-    }
+    let (mut starts, mut ends) = (vec![], vec![]);
+    counted.count(text, rows, span, |start, end| {
+        starts.push(start);
+        ends.push(end);
+    });
+    table.intern_spans(text, &starts, &ends, ids);
 }
 
 /// Returns the array with the entries of a dictionary in place of their keys.

@@ -1,6 +1,7 @@
 //! Keys on their way into a table, some hundred at once.
 
 use super::bytes::NULL;
+use super::counts::SHORT_MAX;
 use crate::kernel::hash::{Seed, hash_bytes, hash_packed};
 use crate::kernel::pack::{PACKED_MAX, Packed};
 
@@ -11,6 +12,7 @@ pub(super) const RUN: usize = 256;
 const UNPACKED: Packed = Packed([u64::MAX; 4]);
 
 /// Keys, and their hashes.
+#[derive(Debug)]
 pub(super) struct Run {
     keys: [Packed; RUN],
     hashes: [u64; RUN],
@@ -51,6 +53,43 @@ impl Run {
                 None => (NULL, hash_packed(NULL, seed)),
             };
         }
+    }
+
+    /// Takes at most [`RUN`] keys of up to [`SHORT_MAX`] bytes, or null, and hands the others to `long`.
+    #[inline(always)]
+    pub(super) fn fill_short(
+        &mut self,
+        text: &[u8],
+        seed: Seed,
+        spans: impl Iterator<Item = Option<(u32, u32)>>,
+        mut long: impl FnMut(u32, u32),
+    ) {
+        self.clear();
+        for span in spans {
+            let key = match span {
+                Some((start, end)) if end.wrapping_sub(start) <= SHORT_MAX => {
+                    Packed::new(text, start as usize, (end - start) as usize)
+                }
+                Some((start, end)) => {
+                    long(start, end);
+                    continue;
+                }
+                None => NULL,
+            };
+            self.push(key, hash_packed(key, seed));
+        }
+    }
+
+    /// Adds a key.
+    #[inline(always)]
+    pub(super) fn push(&mut self, key: Packed, hash: u64) {
+        (self.keys[self.len], self.hashes[self.len]) = (key, hash);
+        self.len += 1;
+    }
+
+    /// Forgets the keys.
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
     }
 
     /// Takes at most [`RUN`] keys of a table, with their hashes.

@@ -55,6 +55,11 @@ impl Calls {
         Ok(planned)
     }
 
+    /// Returns whether the only call is `count(*)`.
+    pub(super) fn is_lone_count(&self) -> bool {
+        matches!(self.functions.as_slice(), [(function, _)] if function.is_count_of_rows())
+    }
+
     /// Returns an accumulator for each call, without groups.
     pub(super) fn accumulators(&self) -> Vec<Box<dyn Accumulator>> {
         self.functions

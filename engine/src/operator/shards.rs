@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// The number of state shards: a constant of the checkpoint format, whatever the threads and partitions. 64 keeps the
 /// merge of a few workers balanced; it is the number of high hash bits that choose the shard, to the power of two.
 pub const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 6;
+pub(super) const SHARD_BITS: u32 = 6;
 
 /// Rows that an emitted or snapshot batch is filled up to: small enough for the second-level cache.
 const ROWS_TARGET: usize = 8192;

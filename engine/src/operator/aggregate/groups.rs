@@ -1,23 +1,28 @@
 //! Groups by the hash of their key: those of a worker, and those of a shard of the state.
 
-use arrow::array::ArrayRef;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
 
 use super::Plan;
 use crate::aggregate::Accumulator;
-use crate::batch::Column;
+use crate::batch::{Batch, Column};
 use crate::error::Result;
 use crate::group::bytes::BytesTable;
+use crate::group::counts::CountTable;
 use crate::kernel::hash::Seed;
 use crate::memory;
 use crate::operator::calls::merge_range;
 use crate::operator::journal::Journal;
-use crate::operator::shards::ByShard;
+use crate::operator::shards::{ByShard, SHARD_BITS};
 use crate::operator::{EmitContext, Extent, OutputMode};
 
 /// The groups of one shard, or of one worker.
 #[derive(Debug)]
 pub(super) struct Groups {
+    /// Short keys of a worker whose only function is `count(*)`: they have no ids.
+    pub(super) counted: CountTable,
     pub(super) table: BytesTable,
     pub(super) accumulators: Vec<Box<dyn Accumulator>>,
     /// The groups of the rows at hand: scratch memory.
@@ -37,6 +42,7 @@ pub(super) struct Shard {
 
 /// A partial's groups in the order of their shards.
 pub(super) struct Partitioned<'a> {
+    counted: &'a CountTable,
     table: &'a BytesTable,
     ids: ByShard,
     /// By function: its state columns, rows as in `order`.
@@ -46,6 +52,7 @@ pub(super) struct Partitioned<'a> {
 impl Groups {
     pub(super) fn new(plan: &Plan, seed: Seed) -> Self {
         Self {
+            counted: CountTable::new(seed),
             table: plan.codec.table(seed),
             accumulators: plan.calls.accumulators(),
             ids: Vec::new(),
@@ -59,12 +66,34 @@ impl Groups {
     /// Returns the bytes of memory that the groups hold, used or not.
     pub(super) fn memory(&self) -> usize {
         let accumulators = self.accumulators.iter().map(|accumulator| accumulator.memory());
-        self.table.memory() + memory::of(&self.ids) + accumulators.sum::<usize>()
+        let tables = self.counted.memory() + self.table.memory();
+        tables + memory::of(&self.ids) + accumulators.sum::<usize>()
+    }
+
+    /// Returns the number of groups.
+    pub(super) fn len(&self) -> usize {
+        self.counted.len() + self.table.len()
     }
 
     pub(super) fn clear(&mut self) {
+        self.counted.clear();
         self.table.clear();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
+    }
+
+    /// Takes rows of the input in.
+    pub(super) fn update(&mut self, plan: &Plan, batch: &Batch) -> Result<()> {
+        let keys: Vec<&Column> = plan.keys.iter().map(|&key| batch.column(key)).collect();
+        let Self {
+            counted, table, ids, ..
+        } = self;
+        ids.clear();
+        match plan.counts {
+            true => plan.codec.count(&keys, counted, table, ids)?,
+            false => plan.codec.intern(&keys, batch.rows(), table, ids)?,
+        }
+        let total = table.len();
+        plan.calls.update(&mut self.accumulators, batch, &self.ids, total)
     }
 
     /// Takes rows of the state's schema in as groups.
@@ -109,6 +138,7 @@ impl Shard {
     /// Adds the groups that belong to this shard, of every worker.
     pub(super) fn merge(&mut self, plan: &Plan, index: usize, parts: &[Partitioned<'_>]) -> Result<()> {
         for part in parts {
+            self.merge_counted(index, part.counted)?;
             let theirs = part.ids.range(index);
             if theirs.is_empty() {
                 continue;
@@ -123,6 +153,21 @@ impl Shard {
             self.journal.mark(&groups.ids, total);
         }
         self.note_windows(plan)
+    }
+
+    /// Adds the counts of keys that belong to this shard.
+    fn merge_counted(&mut self, index: usize, counted: &CountTable) -> Result<()> {
+        let (groups, mut counts) = (&mut self.groups, vec![]);
+        groups.ids.clear();
+        groups
+            .table
+            .intern_counted(counted, index, SHARD_BITS, &mut groups.ids, &mut counts);
+        let total = groups.table.len();
+        if let ([accumulator], false) = (groups.accumulators.as_mut_slice(), counts.is_empty()) {
+            accumulator.merge(&[Arc::new(Int64Array::from(counts))], &groups.ids, total)?;
+        }
+        self.journal.mark(&groups.ids, total);
+        Ok(())
     }
 
     /// Takes the groups that belong to this shard over from `part`; they replace groups of the same key.
@@ -217,6 +262,7 @@ impl<'a> Partitioned<'a> {
         let ids = ByShard::new((0..).zip(groups.table.hashes().iter().copied()));
         let accumulators = groups.accumulators.iter();
         Self {
+            counted: &groups.counted,
             table: &groups.table,
             states: accumulators.map(|accumulator| accumulator.state(&ids.order)).collect(),
             ids,

@@ -29,7 +29,7 @@ use super::late::InTime;
 use super::shards::{PARTIAL_GROUPS_MAX, collect};
 use super::{AbsorbContext, EmitContext, Extent, Partial, StatefulOperator};
 use crate::aggregate::Accumulator;
-use crate::batch::{Batch, Column};
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::group::keys::{KeyCodec, value_type};
 use crate::kernel::hash::Seed;
@@ -50,6 +50,8 @@ struct Plan {
     codec: KeyCodec,
     keys: Vec<usize>,
     calls: Calls,
+    /// Whether workers only count keys.
+    counts: bool,
     window: Option<Window>,
     description: String,
     output: SchemaRef,
@@ -118,7 +120,7 @@ impl StatefulOperator for HashAggregate {
             let any = partial.as_any_mut().downcast_mut::<WorkerGroups>();
             any.expect("the driver gives back what this operator made")
         });
-        let workers: Vec<_> = workers.filter(|worker| !worker.groups.table.is_empty()).collect();
+        let workers: Vec<_> = workers.filter(|worker| worker.groups.len() > 0).collect();
         pool.install(|| {
             let parts: Vec<_> = workers
                 .par_iter()
@@ -185,19 +187,13 @@ impl Partial for WorkerGroups {
             None => None,
         };
         let InTime { rows: batch, late } = InTime::new(batch, open.as_ref(), context)?;
-        let keys: Vec<&Column> = plan.keys.iter().map(|&key| batch.column(key)).collect();
-        groups.ids.clear();
-        plan.codec
-            .intern(&keys, batch.rows(), &mut groups.table, &mut groups.ids)?;
-        let total = groups.table.len();
-        plan.calls
-            .update(&mut groups.accumulators, &batch, &groups.ids, total)?;
+        groups.update(plan, &batch)?;
         Ok(late)
     }
 
     fn is_full(&self) -> bool {
         let mut accumulators = self.groups.accumulators.iter();
-        self.groups.table.len() >= PARTIAL_GROUPS_MAX || accumulators.any(|accumulator| accumulator.is_full())
+        self.groups.len() >= PARTIAL_GROUPS_MAX || accumulators.any(|accumulator| accumulator.is_full())
     }
 
     fn memory(&self) -> usize {
@@ -223,8 +219,10 @@ impl Plan {
         let key_fields: Vec<FieldRef> = keys.iter().map(key_field).collect();
         let calls = Calls::new(calls, schema)?;
         let fields = |columns: &[FieldRef]| Arc::new(Schema::new([&key_fields, columns].concat()));
+        let codec = KeyCodec::new(&key_fields)?;
         Ok(Self {
-            codec: KeyCodec::new(&key_fields)?,
+            counts: calls.is_lone_count() && codec.can_count(),
+            codec,
             keys,
             output: fields(&calls.output),
             state: fields(&calls.state),
