@@ -3,4 +3,5 @@
 mod compact;
 mod input;
 mod restore;
+mod round_trip;
 mod verify;

@@ -134,20 +134,42 @@ impl Broker {
         transaction.end(end);
     }
 
+    /// Writes records, each to its partition, in order, by a producer of its own with this codec; in a transaction if it has an
+    /// end.
+    ///
+    /// # Panics
+    /// When a record or the transaction is refused.
+    #[track_caller]
+    pub(crate) fn produce_block(
+        &self,
+        topic: &str,
+        codec: &str,
+        end: Option<End>,
+        records: impl IntoIterator<Item = (i32, NewRecord)>,
+    ) {
+        let mut settings = self.producer_settings();
+        settings.set("compression.type", codec);
+        let transaction = end.map(|end| (begin_transaction(&mut settings), end));
+        let producer = match &transaction {
+            Some((Transaction(producer), _)) => producer,
+            None => &create_producer(&settings),
+        };
+        for (partition, record) in records {
+            send(producer, topic, partition, &record);
+        }
+        finish(producer);
+        if let Some((transaction, end)) = transaction {
+            transaction.end(end);
+        }
+    }
+
     /// Begins a transaction of a producer of its own.
     ///
     /// # Panics
     /// When the broker refuses.
     #[track_caller]
     pub(crate) fn begin_transaction(&self) -> Transaction {
-        let mut settings = self.producer_settings();
-        settings.set("transactional.id", Self::unique("harness"));
-        let producer = create_producer(&settings);
-        producer
-            .init_transactions(PATIENCE)
-            .expect("the broker knows transactions");
-        producer.begin_transaction().expect("no transaction is open");
-        Transaction(producer)
+        begin_transaction(&mut self.producer_settings())
     }
 
     /// Returns every record of a topic, in order within each partition.
@@ -283,6 +305,17 @@ impl ProducerContext for Deliveries {
 
 fn create_producer(settings: &ClientConfig) -> BackgroundProducer {
     ThreadedProducer::from_config_and_context(settings, Deliveries::default()).expect("a valid configuration")
+}
+
+#[track_caller]
+fn begin_transaction(settings: &mut ClientConfig) -> Transaction {
+    settings.set("transactional.id", Broker::unique("harness"));
+    let producer = create_producer(settings);
+    producer
+        .init_transactions(PATIENCE)
+        .expect("the broker knows transactions");
+    producer.begin_transaction().expect("no transaction is open");
+    Transaction(producer)
 }
 
 #[track_caller]
