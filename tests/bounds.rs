@@ -362,12 +362,13 @@ fn an_interrupted_run_ends_where_it_would_have_although_the_topic_grew() {
 #[test]
 fn asking_again_for_what_is_done_says_so_and_changes_nothing() {
     let topic = timed_topic(NEW_YEAR);
-    for (verb, out, folder) in [
-        ("replay", "archive", "archive"),
-        ("wordcount", "parquet:table", "table"),
+    for (verb, to, out, folder) in [
+        ("replay", "2026-01-01T00:08:00Z", "archive", "archive"),
+        ("replay", "0:9,1:9", "archive", "archive"),
+        ("wordcount", "latest", "parquet:table", "table"),
     ] {
         let scratch = Scratch::new("again");
-        let options = ["--to", "latest", "--out", out];
+        let options = ["--to", to, "--out", out];
         run(&scratch, verb, &topic, &options).expect_code(0);
         let done = snapshot(&scratch.join(folder));
         Broker::shared().produce(&topic, 1, ["grown"].map(NewRecord::of));
@@ -393,12 +394,10 @@ fn another_end_goes_on_from_the_last_one() {
     let replay = |to: &str| run(&scratch, "replay", &topic, &["--out", "archive", "--to", to]).expect_code(0);
     replay("0:5,1:2");
     assert_eq!(replayed(&archive), places([(0, 5), (0, 2)]));
-    let back = replay("0:1,1:2");
-    assert!(
-        back.stderr.contains("nothing left to do"),
-        "what was read is read: {}",
-        back.stderr
-    );
+    let back = run(&scratch, "replay", &topic, &["--out", "archive", "--to", "0:1,1:2"]).expect_code(3);
+    let says = format!("is offset 1 of {topic}[0], before 5, up to which the archive goes already");
+    assert!(back.stderr.contains(&says), "{}", back.stderr);
+    assert_eq!(replayed(&archive), places([(0, 5), (0, 2)]), "what was read is read");
     replay("2026-01-01T00:07:00Z");
     assert_eq!(replayed(&archive), places([(0, 7), (0, 7)]));
     replay("latest");

@@ -70,60 +70,108 @@ fn partition_bounds(range: &PartitionRange) -> PartitionBounds {
     }
 }
 
-/// Goes on with an archive: to the end that it was given, or to another one.
+/// Goes on with an archive: one that is not complete to the end that was fixed when it began; a complete one to what an end
+/// that moves is now, as that of a nightly command; either to another end.
 fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolder) -> Result<Begun> {
-    let header = archive.header().expect("the caller has seen it").clone();
-    let checked = check_same(options, settings, &header);
-    if let Err(error) = checked {
-        // Why it can't go on is what is told.
-        let _ = archive.close();
-        return Err(error);
-    }
-    let mut source = options.source.clone();
-    source.topic_pattern = None;
-    source.topics = header.topics.keys().cloned().collect();
-    let end = end_of(&source)?.to_string();
-    let is_other_end = header.to != end;
-    if header.is_complete() && !is_other_end {
-        return Ok(Begun {
+    let gone_on = check_same(options, settings, archive.header().expect("the caller has seen it"))
+        .and_then(|()| renew(options, &mut archive));
+    match gone_on {
+        Ok((ranges, pending)) => Ok(Begun {
             archive,
-            ranges: None,
-            pending: Vec::new(),
+            ranges,
+            pending,
             is_new: false,
-        });
+        }),
+        Err(error) => {
+            // Why it can't go on is what is told.
+            let _ = archive.close();
+            Err(error)
+        }
+    }
+}
+
+/// Gives an archive its end as it is now, if that is due. Returns the topics, unless all is done, and what is left of them.
+fn renew(options: &ReplayOptions, archive: &mut ArchiveFolder) -> Result<(Option<Ranges>, Vec<PartitionRange>)> {
+    let header = archive.header().expect("the caller has seen it").clone();
+    let mut source = options.source.clone();
+    let end = end_of(&source)?;
+    let is_due = header.to != end.to_string() || header.is_complete() && moves(end);
+    if header.is_complete() && !is_due {
+        return Ok((None, Vec::new()));
+    }
+    if !is_due {
+        // What was chosen when the bounds were fixed.
+        source.topic_pattern = None;
+        source.topics = header.topics.keys().cloned().collect();
     }
     let ranges = Ranges::open(source)?;
-    if is_other_end {
-        let header = extended(header, end, &ranges)?;
-        archive.set_header(header)?;
+    if is_due {
+        let renewed = extended(&header, &options.source, &ranges).map_err(|problem| match problem {
+            Error::Invalid(problem) => Error::Invalid(format!("the archive in {}: {problem}", options.dir.display())),
+            other => other,
+        })?;
+        if renewed != header {
+            archive.set_header(renewed)?;
+        }
     }
     let header = archive.header().expect("it was there before");
     let pending = segments::pending(header, &archive.contents()?);
     let ranges = (!pending.is_empty() || !header.is_complete()).then_some(ranges);
-    Ok(Begun {
-        archive,
-        ranges,
-        pending,
-        is_new: false,
-    })
+    Ok((ranges, pending))
 }
 
-/// Returns the header with another end. Ranges only grow; where one ended before, a file ends.
-fn extended(mut header: ArchiveHeader, end: String, ranges: &Ranges) -> Result<ArchiveHeader> {
+/// Returns whether an end in these words is further on when records have come or time has passed.
+fn moves(end: &End) -> bool {
+    match end {
+        End::Latest | End::Ago(_) => true,
+        End::Time(_) | End::Offsets(_) => false,
+    }
+}
+
+/// Returns the header with the end as it is now. Ranges only grow; partitions and topics that were added since join it.
+///
+/// # Errors
+/// When the end lies before what the archive holds. An age may: the archive had another end before.
+fn extended(header: &ArchiveHeader, source: &SourceOptions, ranges: &Ranges) -> Result<ArchiveHeader> {
+    let mut header = header.clone();
+    let end = end_of(source)?;
     let entry = |bounds: &PartitionBounds| (bounds.partition(), bounds.to);
-    let ends = Positions(header.partitions.iter().map(entry).collect::<BTreeMap<_, _>>());
-    let renewed = ranges.renewed_ends(&ends)?;
-    for bounds in &mut header.partitions {
-        let to = renewed.get(&bounds.partition()).unwrap_or(bounds.to);
-        if to > bounds.to {
-            if bounds.to > bounds.from {
-                bounds.cuts.push(bounds.to);
+    let known = Positions(header.partitions.iter().map(entry).collect::<BTreeMap<_, _>>());
+    let (now, ids) = ranges.renewed_bounds(&known)?;
+    for range in &now {
+        let is_it = |bounds: &&mut PartitionBounds| bounds.partition() == range.partition;
+        match header.partitions.iter_mut().find(is_it) {
+            None => {
+                let topic = range.partition.stream.to_string();
+                header
+                    .topics
+                    .entry(topic.clone())
+                    .or_insert_with(|| ids.get(&topic).cloned());
+                header.partitions.push(partition_bounds(range));
             }
-            bounds.to = to;
+            Some(bounds) if range.offsets.to < bounds.to && !matches!(end, End::Ago(_)) => {
+                return Err(before_the_end(end, range.offsets.to, bounds));
+            }
+            Some(bounds) => bounds.extend(range.offsets.to),
         }
     }
-    header.to = end;
+    header
+        .partitions
+        .sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
+    header.to = end.to_string();
     Ok(header)
+}
+
+fn before_the_end(end: &End, to: i64, bounds: &PartitionBounds) -> Error {
+    let advice = match end {
+        End::Latest => "the topic was made again or has lost records: use another folder",
+        _ => "give a later end, or use another folder",
+    };
+    Error::Invalid(format!(
+        "the end {end} is offset {to} of {}, before {}, up to which the archive goes already; {advice}",
+        bounds.partition(),
+        bounds.to
+    ))
 }
 
 /// Checks that an archive is of the replay that is asked for, but for its end.
@@ -146,7 +194,7 @@ fn check_same(options: &ReplayOptions, settings: &Settings, header: &ArchiveHead
             &pattern(&source.topic_pattern),
         );
     }
-    // Which topics a pattern chose is fixed at the first start.
+    // A pattern may choose further topics later.
     if source.topic_pattern.is_none() && was != now {
         return refused("the topic", &was.join(","), &now.join(","));
     }

@@ -1,10 +1,12 @@
 //! Which replay an archive is of, and what a replay leaves alone.
 
+use std::path::PathBuf;
+
 use crate::harness::broker::Broker;
 use crate::harness::process::Run;
 use crate::harness::records::{Isolation, NewRecord};
 use crate::harness::scratch::Scratch;
-use crate::harness::{PATIENCE, parquet};
+use crate::harness::{PATIENCE, eventually, parquet};
 
 use super::{command, content, expect_same, replay, topic_of};
 
@@ -113,7 +115,7 @@ fn a_replay_leaves_the_group_it_looks_at_as_it_was() {
 }
 
 #[test]
-fn a_pattern_chooses_topics_once_and_each_has_its_folder() {
+fn a_pattern_chooses_topics_each_with_its_folder_and_those_that_come_join() {
     let prefix = Broker::unique("pattern");
     for name in ["a", "b"] {
         let topic = format!("{prefix}-{name}");
@@ -136,19 +138,24 @@ fn a_pattern_chooses_topics_once_and_each_has_its_folder() {
             .finish(PATIENCE)
             .expect_code(0)
     };
+    let folders = || -> Vec<String> {
+        let files = parquet::files(&scratch.join("archive"));
+        let folder = |path: &PathBuf| path.parent()?.file_name()?.to_str().map(str::to_owned);
+        files.iter().filter_map(folder).collect()
+    };
+    let named = |names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("topic={prefix}-{name}")).collect() };
     run();
-    let folders: Vec<_> = parquet::files(&scratch.join("archive"))
-        .iter()
-        .map(|path| {
-            path.parent()
-                .and_then(|folder| folder.file_name())
-                .expect("a folder")
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    assert_eq!(folders, ["a", "b"].map(|name| format!("topic={prefix}-{name}")));
-    Broker::shared().create_topic(&format!("{prefix}-c"), 1, &[]);
+    assert_eq!(folders(), named(&["a", "b"]));
+    let new = format!("{prefix}-c");
+    Broker::shared().create_topic(&new, 1, &[]);
+    Broker::shared().produce(&new, 0, ["three"].map(NewRecord::of));
+    let old = format!("{prefix}-a");
+    Broker::shared().delete_topic(&old);
+    eventually(PATIENCE, "the topic is gone", || {
+        Broker::shared().leader(&old, 0).is_none().then_some(())
+    });
+    run();
+    assert_eq!(folders(), named(&["a", "b", "c"]), "what is archived stays");
     assert!(run().stderr.contains("nothing left to do"));
 }
 

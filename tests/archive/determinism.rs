@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use crate::harness::PATIENCE;
 use crate::harness::broker::Broker;
 use crate::harness::parquet;
-use crate::harness::records::{Isolation, NewRecord};
+use crate::harness::records::{End, Isolation, NewRecord};
 use crate::harness::scratch::Scratch;
 
-use super::{content, expect_same, ranges, replay, topic_of};
+use super::{command, content, expect_same, ranges, replay, topic_of};
 
 #[test]
 fn threads_clients_and_fetch_sizes_change_no_byte_of_the_folder() {
@@ -75,6 +76,75 @@ fn an_archive_that_is_given_another_end_keeps_its_files_and_goes_on_after_them()
     }
     let expected = Broker::shared().consume(&topic, Isolation::ReadCommitted);
     assert_eq!(parquet::records(&scratch.join("archive")), expected);
+}
+
+#[test]
+fn the_same_command_takes_in_what_came_and_an_end_before_the_archives_is_refused() {
+    let topic = topic_of("nightly", 4000);
+    let scratch = Scratch::new("nightly");
+    for (out, to) in [("latest", "latest"), ("age", "1ms"), ("fixed", "0:2000,1:2000")] {
+        replay(&scratch, &topic, out, &["--to", to]);
+    }
+    let lines = (0..2000).map(|number| format!("the next day {number}"));
+    Broker::shared().produce_lines(&topic, 2, lines);
+    let all = Broker::shared().consume(&topic, Isolation::ReadCommitted);
+    for (out, to) in [("latest", "latest"), ("age", "1ms")] {
+        replay(&scratch, &topic, out, &["--to", to]);
+        assert!(parquet::records(&scratch.join(out)) == all, "{out} holds all");
+        assert_eq!(ranges(&scratch.join(out), 0), [(0, 2000), (2000, 3000)]);
+        let before = content(&scratch.join(out));
+        let again = replay(&scratch, &topic, out, &["--to", to]);
+        assert!(again.stderr.contains("nothing left to do"), "{}", again.stderr);
+        expect_same(&content(&scratch.join(out)), &before);
+    }
+    let fixed = replay(&scratch, &topic, "fixed", &["--to", "0:2000,1:2000"]);
+    assert!(fixed.stderr.contains("nothing left to do"), "{}", fixed.stderr);
+
+    let header = fs::read_to_string(scratch.join("latest/_millstream/archive.json")).expect("a header");
+    assert!(
+        !header.contains("cuts"),
+        "what is complete needs no borders of its past: {header}"
+    );
+
+    let before = content(&scratch.join("latest"));
+    let refused = command(&scratch, &topic, "latest", &["--to", "0:3000,1:500"]);
+    let refused = refused.finish(PATIENCE).expect_code(3);
+    let says = format!("is offset 500 of {topic}[1], before 3000, up to which the archive goes already");
+    assert!(refused.stderr.contains(&says), "{}", refused.stderr);
+    expect_same(&content(&scratch.join("latest")), &before);
+}
+
+#[test]
+fn partitions_that_were_added_join_an_archive_whose_end_moves() {
+    let topic = topic_of("widened", 2000);
+    let scratch = Scratch::new("widened");
+    replay(&scratch, &topic, "archive", &[]);
+    Broker::shared().extend_topic(&topic, 3);
+    let records = ["one", "two"].map(|text| (2, NewRecord::of(text)));
+    Broker::shared().produce_block(&topic, "none", None, records);
+    replay(&scratch, &topic, "archive", &[]);
+    let mut all = Broker::shared().consume(&topic, Isolation::ReadCommitted);
+    all.sort_by_key(|record| (record.partition, record.offset));
+    assert_eq!(parquet::records(&scratch.join("archive")), all);
+    assert_eq!(ranges(&scratch.join("archive"), 2), [(0, 2)]);
+}
+
+#[test]
+fn an_open_transaction_neither_shortens_an_archive_nor_is_in_it() {
+    let topic = topic_of("open", 1000);
+    let scratch = Scratch::new("open");
+    replay(&scratch, &topic, "archive", &[]);
+    let before = content(&scratch.join("archive"));
+    let open = Broker::shared().begin_transaction();
+    open.produce(&topic, 0, ["open"].map(NewRecord::of));
+    Broker::shared().produce(&topic, 0, ["behind it"].map(NewRecord::of));
+    let ended = replay(&scratch, &topic, "archive", &[]);
+    assert!(ended.stderr.contains("nothing left to do"), "{}", ended.stderr);
+    expect_same(&content(&scratch.join("archive")), &before);
+    open.end(End::Commit);
+    replay(&scratch, &topic, "archive", &[]);
+    let all = Broker::shared().consume(&topic, Isolation::ReadCommitted);
+    assert_eq!(parquet::records(&scratch.join("archive")), all);
 }
 
 #[test]

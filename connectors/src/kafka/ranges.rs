@@ -94,19 +94,27 @@ impl Ranges {
         Ok((state.positions.0.into_iter().map(range).collect(), survey.ids))
     }
 
-    /// Returns what the options' end is as offsets now. A partition that is beyond it ends where `ends` has it.
+    /// Returns what the options' end is as offsets now, of partitions that are known to go up to `known`, and the ids of the
+    /// topics. Partitions that are not known were added since, and start with their first record; a known one that ends before
+    /// that gets a range that goes back.
     ///
     /// # Errors
     /// When a topic or an offset is not there.
-    pub fn renewed_ends(&self, ends: &Positions) -> Result<Positions> {
+    pub fn renewed_bounds(&self, known: &Positions) -> Result<(Vec<PartitionRange>, BTreeMap<String, String>)> {
         let (options, cluster) = (&self.shared.options, &self.shared.cluster);
         let survey = cluster.survey(&options.topics)?;
-        let renewed = bounds::renewed_ends(ends, options, &survey, cluster)?;
-        // Partitions that were added since are not of this replay.
-        let known = |(partition, _): &(Partition, i64)| ends.get(partition).is_some();
-        Ok(Positions(
-            renewed.unwrap_or_default().0.into_iter().filter(known).collect(),
-        ))
+        let ends = bounds::renewed_ends(&Positions::default(), options, &survey, cluster)?.unwrap_or_default();
+        let range = |(partition, to): (Partition, i64)| {
+            let offsets = match (known.get(&partition), survey.spans.get(&partition)) {
+                (Some(from), _) => OffsetRange { from, to },
+                (None, span) => {
+                    let from = span.map_or(to, |span| span.low);
+                    OffsetRange { from, to: to.max(from) }
+                }
+            };
+            PartitionRange { partition, offsets }
+        };
+        Ok((ends.0.into_iter().map(range).collect(), survey.ids))
     }
 
     /// Returns what of `pending` can still be read, of topics that had the ids `ids`.

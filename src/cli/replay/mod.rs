@@ -37,8 +37,9 @@ Examples:
   millstream new replay --out archive.toml && millstream replay archive.toml --from 7d --set sink.dir=week
   duckdb -c \"SELECT count(*) FROM 'archive/**/*.parquet'\"
 
-A replay that was stopped or killed goes on after its last file when the same command is given again; given another --to, a
-finished one goes on to that. The same range gives the same files, byte for byte, whatever the threads and interruptions.";
+A replay that was stopped or killed goes on after its last file when the same command is given again, to the end that was
+fixed when it began. A finished one takes in what came since, new partitions too, if its --to is latest or an age; given another
+--to, it goes on to that. The same range gives the same files, byte for byte, whatever the threads and interruptions.";
 
 /// What of a record is kept, as the command line says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,7 +81,8 @@ pub(super) struct Replay {
     /// [default: earliest, or that of the job]
     #[arg(long, value_name = "WHERE")]
     from: Option<Start>,
-    /// Where to end: latest, a time, an age or offsets; fixed when the replay begins [default: latest, or that of the job]
+    /// Where to end: latest, a time, an age or offsets; a number for each partition when the replay begins [default: latest, or
+    /// that of the job]
     #[arg(long, value_name = "WHERE", conflicts_with = "follow")]
     to: Option<End>,
     /// Consumer group whose offsets `--from committed` looks up; only with --follow it learns how far the replay is
@@ -187,7 +189,10 @@ impl Replay {
         let (report, exit) = match outcome? {
             Outcome::Complete(report) => (report, Exit::Done),
             Outcome::NothingLeft(report) => {
-                launch::say_nothing_left(Some(&dir));
+                eprintln!(
+                    "millstream: nothing left to do: {} holds all up to its end",
+                    dir.display()
+                );
                 (report, Exit::Done)
             }
             Outcome::Stopped(report) => {

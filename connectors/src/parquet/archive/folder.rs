@@ -12,7 +12,7 @@ use engine::{Error, OffsetRange, Partition, Result, fault};
 
 use super::super::folder::{self, OWNER, PRIVATE};
 use super::super::staging::Staging;
-use super::header::ArchiveHeader;
+use super::header::{ArchiveHeader, PartitionBounds};
 use super::journal::{self, Commit};
 use super::manifest::{self, FileEntry, Manifest};
 use super::{HEADER, JOURNAL, MANIFEST, unusable};
@@ -156,9 +156,7 @@ impl ArchiveFolder {
         self.replace(MANIFEST, manifest::to_text(&contents.files).as_bytes())?;
         fault::point("archive_after_manifest");
         if let Some(mut header) = self.header.clone() {
-            for bounds in &mut header.partitions {
-                bounds.archived = bounds.to;
-            }
+            header.partitions.iter_mut().for_each(PartitionBounds::complete);
             self.replace(HEADER, header.to_text().as_bytes())?;
             self.header = Some(header);
         }

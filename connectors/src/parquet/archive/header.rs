@@ -48,7 +48,7 @@ pub struct PartitionBounds {
     pub to: i64,
     /// The files that the manifest lists hold all before this offset.
     pub archived: i64,
-    /// Ends that the archive was given before, where a file ends too.
+    /// Ends that the archive was given before, where a file ends too, as far as the manifest does not list it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<i64>,
 }
@@ -124,6 +124,24 @@ impl ArchiveHeader {
 }
 
 impl PartitionBounds {
+    /// Gives the partition another end, if it is a later one. Where the old one lies in what is not in the manifest yet, a file
+    /// ends: it may be there already.
+    pub fn extend(&mut self, to: i64) {
+        if to <= self.to {
+            return;
+        }
+        if self.to > self.archived {
+            self.cuts.push(self.to);
+        }
+        self.to = to;
+    }
+
+    /// Takes in that the manifest lists all up to the end.
+    pub(super) fn complete(&mut self) {
+        self.archived = self.to;
+        self.cuts.clear();
+    }
+
     /// Returns the partition.
     pub fn partition(&self) -> Partition {
         Partition::new(self.topic.as_str(), self.partition)
@@ -200,7 +218,27 @@ pub(super) mod tests {
             cuts: Vec::new(),
         }];
         assert!(!header.is_complete());
-        header.partitions[0].archived = 10;
+        header.partitions[0].complete();
         assert!(header.is_complete());
+    }
+
+    #[test]
+    fn an_end_is_a_border_until_the_manifest_has_reached_it() {
+        let mut bounds = PartitionBounds {
+            topic: "web".to_owned(),
+            partition: 0,
+            from: 5,
+            to: 10,
+            archived: 5,
+            cuts: Vec::new(),
+        };
+        bounds.extend(20);
+        bounds.extend(15);
+        assert_eq!((bounds.to, bounds.cuts.as_slice()), (20, &[10][..]));
+        for night in 0..1000 {
+            bounds.complete();
+            bounds.extend(30 + night);
+            assert!(bounds.cuts.is_empty(), "a thousand nights leave no trace");
+        }
     }
 }
