@@ -6,6 +6,7 @@
 //! and medians are shown: other work on the machine then troubles all alike.
 #![expect(clippy::print_stdout, reason = "the table is the output")]
 
+mod archive;
 #[path = "../bare_loop/mod.rs"]
 mod bare_loop;
 #[path = "../cpu_clock/mod.rs"]
@@ -93,6 +94,7 @@ type Section = fn(Size, &mut Table);
 /// The sections, in their order in the table.
 const SECTIONS: &[(&str, Section)] = &[
     ("ingest", ingest::measure),
+    ("archive", archive::measure),
     ("file", file::measure),
     #[cfg(feature = "sql")]
     ("sql", sql::measure),
