@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use connectors::kafka::options::{End, SourceOptions};
 use connectors::kafka::ranges::{PartitionRange, Ranges};
-use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, PartitionBounds, Settings};
+use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, NO_END, PartitionBounds, Settings};
 use engine::{Error, Positions, Result};
 
 use super::{ReplayOptions, segments};
@@ -12,29 +12,31 @@ use super::{ReplayOptions, segments};
 /// A replay that may begin to read.
 pub(super) struct Begun {
     pub(super) archive: ArchiveFolder,
-    /// The topics; `None` when nothing is left to be read.
+    /// The topics; `None` when there was no need to look at them.
     pub(super) ranges: Option<Ranges>,
     pub(super) pending: Vec<PartitionRange>,
     /// Whether the archive did not exist before.
     pub(super) is_new: bool,
+    /// Whether it is complete already.
+    pub(super) is_done: bool,
 }
 
-/// Opens the archive, and fixes the bounds of what it is to hold.
+/// Opens the archive, and fixes the bounds of what it is to hold. `end` is the end in words.
 ///
 /// A folder without an archive is not touched before the brokers have answered.
 ///
 /// # Errors
 /// When the folder is of another replay or can't be written, or the bounds do not exist.
-pub(super) fn begin(options: &ReplayOptions, settings: Settings) -> Result<Begun> {
+pub(super) fn begin(options: &ReplayOptions, settings: &Settings, end: &str) -> Result<Begun> {
     if ArchiveHeader::read(&options.dir)?.is_some() {
-        return go_on(options, &settings, ArchiveFolder::open(&options.dir)?);
+        return go_on(options, settings, end, ArchiveFolder::open(&options.dir)?);
     }
     let ranges = Ranges::open(options.source.clone())?;
-    let header = new_header(options, settings, &ranges)?;
+    let header = new_header(options, settings.clone(), end, &ranges)?;
     let mut archive = ArchiveFolder::open(&options.dir)?;
     if archive.header().is_some() {
         // Another process has begun it meanwhile.
-        return go_on(options, &header.settings, archive);
+        return go_on(options, settings, end, archive);
     }
     archive.set_header(header)?;
     let header = archive.header().expect("it was just set");
@@ -43,16 +45,17 @@ pub(super) fn begin(options: &ReplayOptions, settings: Settings) -> Result<Begun
         ranges: Some(ranges),
         archive,
         is_new: true,
+        is_done: false,
     })
 }
 
-fn new_header(options: &ReplayOptions, settings: Settings, ranges: &Ranges) -> Result<ArchiveHeader> {
+fn new_header(options: &ReplayOptions, settings: Settings, end: &str, ranges: &Ranges) -> Result<ArchiveHeader> {
     let (bounds, ids) = ranges.bounds()?;
     let mut header = ArchiveHeader::new(settings);
     header.cluster_id = ranges.cluster_id();
     header.pattern.clone_from(&options.source.topic_pattern);
     header.from = options.source.from.to_string();
-    header.to = end_of(&options.source)?.to_string();
+    header.to = end.to_owned();
     header.partitions = bounds.iter().map(partition_bounds).collect();
     let names = header.partitions.iter().map(|bounds| bounds.topic.clone());
     header.topics = names.map(|topic| (topic.clone(), ids.get(&topic).cloned())).collect();
@@ -72,11 +75,12 @@ fn partition_bounds(range: &PartitionRange) -> PartitionBounds {
 
 /// Goes on with an archive: one that is not complete to the end that was fixed when it began; a complete one to what an end
 /// that moves is now, as that of a nightly command; either to another end.
-fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolder) -> Result<Begun> {
+fn go_on(options: &ReplayOptions, settings: &Settings, end: &str, mut archive: ArchiveFolder) -> Result<Begun> {
     let gone_on = check_same(options, settings, archive.header().expect("the caller has seen it"))
-        .and_then(|()| renew(options, &mut archive));
+        .and_then(|()| renew(options, end, &mut archive));
     match gone_on {
         Ok((ranges, pending)) => Ok(Begun {
+            is_done: pending.is_empty() && archive.header().is_some_and(|header| header.is_complete()),
             archive,
             ranges,
             pending,
@@ -90,12 +94,15 @@ fn go_on(options: &ReplayOptions, settings: &Settings, mut archive: ArchiveFolde
     }
 }
 
-/// Gives an archive its end as it is now, if that is due. Returns the topics, unless all is done, and what is left of them.
-fn renew(options: &ReplayOptions, archive: &mut ArchiveFolder) -> Result<(Option<Ranges>, Vec<PartitionRange>)> {
+/// Gives an archive its end as it is now, if that is due. Returns the topics, if they had to be looked at, and what is left.
+fn renew(
+    options: &ReplayOptions,
+    end: &str,
+    archive: &mut ArchiveFolder,
+) -> Result<(Option<Ranges>, Vec<PartitionRange>)> {
     let header = archive.header().expect("the caller has seen it").clone();
     let mut source = options.source.clone();
-    let end = end_of(&source)?;
-    let is_due = header.to != end.to_string() || header.is_complete() && moves(end);
+    let is_due = header.to != end || end == NO_END || header.is_complete() && moves(end_of(&source)?);
     if header.is_complete() && !is_due {
         return Ok((None, Vec::new()));
     }
@@ -106,7 +113,8 @@ fn renew(options: &ReplayOptions, archive: &mut ArchiveFolder) -> Result<(Option
     }
     let ranges = Ranges::open(source)?;
     if is_due {
-        let renewed = extended(&header, &options.source, &ranges).map_err(|problem| match problem {
+        let renewed = extended(&header, end_of(&options.source)?, end, &ranges);
+        let renewed = renewed.map_err(|problem| match problem {
             Error::Invalid(problem) => Error::Invalid(format!("the archive in {}: {problem}", options.dir.display())),
             other => other,
         })?;
@@ -116,8 +124,7 @@ fn renew(options: &ReplayOptions, archive: &mut ArchiveFolder) -> Result<(Option
     }
     let header = archive.header().expect("it was there before");
     let pending = segments::pending(header, &archive.contents()?);
-    let ranges = (!pending.is_empty() || !header.is_complete()).then_some(ranges);
-    Ok((ranges, pending))
+    Ok((Some(ranges), pending))
 }
 
 /// Returns whether an end in these words is further on when records have come or time has passed.
@@ -128,13 +135,12 @@ fn moves(end: &End) -> bool {
     }
 }
 
-/// Returns the header with the end as it is now. Ranges only grow; partitions and topics that were added since join it.
+/// Returns the header with the end as it is now, `words` in words. Ranges only grow; partitions and topics that were added since join it.
 ///
 /// # Errors
 /// When the end lies before what the archive holds. An age may: the archive had another end before.
-fn extended(header: &ArchiveHeader, source: &SourceOptions, ranges: &Ranges) -> Result<ArchiveHeader> {
+pub(super) fn extended(header: &ArchiveHeader, end: &End, words: &str, ranges: &Ranges) -> Result<ArchiveHeader> {
     let mut header = header.clone();
-    let end = end_of(source)?;
     let entry = |bounds: &PartitionBounds| (bounds.partition(), bounds.to);
     let known = Positions(header.partitions.iter().map(entry).collect::<BTreeMap<_, _>>());
     let (now, ids) = ranges.renewed_bounds(&known)?;
@@ -158,7 +164,7 @@ fn extended(header: &ArchiveHeader, source: &SourceOptions, ranges: &Ranges) -> 
     header
         .partitions
         .sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
-    header.to = end.to_string();
+    header.to = words.to_owned();
     Ok(header)
 }
 
@@ -208,7 +214,11 @@ fn check_same(options: &ReplayOptions, settings: &Settings, header: &ArchiveHead
     }
 }
 
-fn end_of(source: &SourceOptions) -> Result<&End> {
+/// Returns the end of a replay.
+///
+/// # Errors
+/// When it has none.
+pub(super) fn end_of(source: &SourceOptions) -> Result<&End> {
     let end = source.to.as_ref();
     end.ok_or_else(|| Error::Invalid("a replay into an archive needs an end".to_owned()))
 }

@@ -12,10 +12,12 @@
 
 mod begin;
 pub mod compact;
+mod follow;
 mod lane;
 mod layout;
 mod pace;
 mod parallel;
+mod replay;
 mod report;
 pub mod restore;
 mod segments;
@@ -23,16 +25,12 @@ pub mod selection;
 pub mod verify;
 mod work;
 
-use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use arrow::datatypes::Schema;
 use connectors::kafka::options::SourceOptions;
-use connectors::kafka::ranges::Ranges;
-use connectors::parquet::archive::{
-    ArchiveFolder, ArchiveHeader, CHUNK_BYTES, CHUNK_ROWS, FileLimits, FilePlan, Settings,
-};
+use connectors::parquet::archive::{CHUNK_BYTES, CHUNK_ROWS, FileLimits, FilePlan, Settings};
 use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
 use engine::operator::Operator;
@@ -42,15 +40,10 @@ use engine::{Error, Result};
 pub use self::layout::Layout;
 pub use self::report::{PartitionReport, Report};
 
-use self::begin::Begun;
-use self::pace::Pace;
-use self::work::Work;
+use self::replay::{Form, Replay};
 
 /// Offsets of a segment: at a hundred bytes a record a second or two of one core, so that cores share a partition evenly.
 pub const SEGMENT_OFFSETS: NonZeroU64 = NonZeroU64::new(1_000_000).expect("it is not zero");
-
-/// Bytes of batches that wait for a worker.
-const QUEUE_BYTES: usize = 8 << 20;
 
 /// Bytes that one worker needs: a row group under way (64 MiB encoded at most), the batches that wait, two answers of a
 /// broker and what the larger one holds without its compression.
@@ -101,6 +94,25 @@ impl ReplayOptions {
     /// When the options make no sense, the folder is of another replay or can't be written, or records can't be read; by
     /// policy, when records are gone. What was committed stays, and the same replay goes on after it.
     pub fn run(mut self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
+        let form = self.form()?;
+        let end = begin::end_of(&self.source)?.to_string();
+        let begun = begin::begin(&self, &form.settings, &end)?;
+        let (archive, ranges) = match (begun.archive, begun.ranges) {
+            (archive, Some(ranges)) if !begun.is_done => (archive, ranges),
+            (archive, _) => {
+                let report = Report::of(&archive)?;
+                archive.close()?;
+                return Ok(Outcome::NothingLeft(report));
+            }
+        };
+        let mut replay = Replay::new(&self, form, archive, ranges, stop, metrics)?;
+        let done = replay.read(begun.pending, begun.is_new, None);
+        let done = done.and_then(|()| replay.complete());
+        replay.end(done)
+    }
+
+    /// Checks the options, and makes of them what decides the files.
+    fn form(&mut self) -> Result<Form> {
         let threads = self.workers()?;
         self.prepare_source();
         let decode = self.layout.operator(&self.source.schema())?;
@@ -115,50 +127,12 @@ impl ReplayOptions {
             self.limits,
             self.partition_by.clone(),
         )?;
-        let settings = self.settings(&schema);
-        let Begun {
-            mut archive,
-            ranges,
-            pending,
-            is_new,
-        } = begin::begin(&self, settings)?;
-        let Some(mut ranges) = ranges else {
-            let report = Report::of(&archive)?;
-            archive.close()?;
-            return Ok(Outcome::NothingLeft(report));
-        };
-        let header = archive.header().expect("it was begun");
-        let plan = plan.of(header.cluster_id.clone(), header.topics.clone());
-        let ids = known_ids(header);
-        let pending = match is_new {
-            true => pending,
-            false => ranges.still_there(&ids, &pending)?,
-        };
-        let work = Work {
-            archive: &archive,
-            plan: &plan,
-            decode: decode.as_ref(),
-            metrics,
-            stop,
-            pace: self.rate.map(Pace::new),
-            queue_bytes: QUEUE_BYTES,
-        };
-        let done = work.run(&mut ranges, &ids, pending, threads);
-        if let Err(error) = done {
-            let error = exact(error, &archive, &ranges, &ids);
-            // What went wrong first is what is told.
-            let _ = archive.close();
-            return Err(error);
-        }
-        if stop.is_raised() && !segments::pending(header, &archive.contents()?).is_empty() {
-            let report = Report::of(&archive)?;
-            archive.close()?;
-            return Ok(Outcome::Stopped(report));
-        }
-        archive.complete()?;
-        let report = Report::of(&archive)?;
-        archive.close()?;
-        Ok(Outcome::Complete(report))
+        Ok(Form {
+            threads,
+            decode,
+            plan,
+            settings: self.settings(&schema),
+        })
     }
 
     /// Makes the source what a replay reads: whole batches of the columns of the layout, and no offset is committed.
@@ -206,24 +180,5 @@ impl ReplayOptions {
             ))
         })?;
         Ok(fit.min(self.threads))
-    }
-}
-
-/// Returns the ids of those topics that have one.
-fn known_ids(header: &ArchiveHeader) -> BTreeMap<String, String> {
-    let known = |(topic, id): (&String, &Option<String>)| Some((topic.clone(), id.clone()?));
-    header.topics.iter().filter_map(known).collect()
-}
-
-/// Returns the error of a read, with all ranges of the archive that can't be read any more, if there are such: whoever met
-/// the loss knew of its own segment only.
-fn exact(error: Error, archive: &ArchiveFolder, ranges: &Ranges, ids: &BTreeMap<String, String>) -> Error {
-    let (Error::DataLoss { .. } | Error::Source { .. }, Some(header)) = (&error, archive.header()) else {
-        return error;
-    };
-    let pending = archive.contents().map(|contents| segments::pending(header, &contents));
-    match pending.and_then(|pending| ranges.still_there(ids, &pending)) {
-        Err(loss @ Error::DataLoss { .. }) => loss,
-        _ => error,
     }
 }

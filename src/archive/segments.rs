@@ -11,7 +11,7 @@ pub(super) fn pending(header: &ArchiveHeader, contents: &Contents) -> Vec<Partit
     let mut pending = Vec::new();
     for bounds in &header.partitions {
         let partition = bounds.partition();
-        let covered = contents.covered.get(&partition).map_or(&[][..], Vec::as_slice);
+        let covered = contents.covered_of(&partition);
         for segment in segments(bounds, size) {
             let offsets = OffsetRange {
                 from: reached(segment, covered),

@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use connectors::kafka::options::{End, PartitionOffsets, Start};
-use connectors::parquet::archive::{ArchiveHeader, Listing};
+use connectors::parquet::archive::Listing;
 use connectors::parquet::archived::{self, ArchivedFile};
 use engine::{Error, OffsetRange, Partition, Result};
 
 const MICROS_PER_MILLI: i64 = 1000;
-
-/// What only a folder of `replay` has, and what only one of `replay --follow` has.
-const HEADER_PATH: &str = "_millstream/archive.json";
-const FOLLOW_OWNER: &str = "_millstream/owner.json";
 
 /// The records of one topic of an archive, or a range of them.
 #[derive(Clone, Debug)]
@@ -142,21 +138,18 @@ impl Selection {
     }
 }
 
-/// Refuses an archive that does not hold all that it is to hold: what is missing would not be noticed later. A folder
-/// without a header, as `replay --follow` makes them, is what its files are. Each file learns what the manifest says of it.
+/// Refuses an archive that does not hold all that it is to hold: what is missing would not be noticed later. Each file learns
+/// what the manifest says of it.
 fn check_whole(dir: &Path, files: &mut [ArchivedFile]) -> Result<()> {
     let refused = |problem: String| Err(Error::Invalid(format!("the archive {}: {problem}", dir.display())));
-    if ArchiveHeader::read(dir)?.is_none() {
-        return match dir.join(FOLLOW_OWNER).exists() {
-            true => Ok(()),
-            false => refused(format!(
-                "its header is missing, and it was not made by replay --follow: there is neither {HEADER_PATH} nor {FOLLOW_OWNER}"
-            )),
-        };
-    }
     let listing = Listing::read(dir)?;
     if let Some(problem) = listing.problems.first() {
         return refused(format!("{problem}: millstream verify names all that is wrong"));
+    }
+    if listing.is_followed {
+        return refused(
+            "a replay with --follow works on it, or was killed: stop it, or start it again and stop it".to_owned(),
+        );
     }
     if !listing.is_at_rest {
         return refused("it is not complete: give the command of its replay or compaction again first".to_owned());

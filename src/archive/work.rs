@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connectors::decode::DecodeRows;
 use connectors::kafka::ranges::{PartitionRange, Ranges, Reading};
@@ -26,12 +26,17 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 /// What the threads have in common.
 pub(super) struct Work<'a> {
     pub(super) archive: &'a ArchiveFolder,
+    pub(super) ranges: &'a Ranges,
+    /// Topics that are deleted or made again are noticed here.
+    pub(super) watched: &'a Receiver<Event>,
     pub(super) plan: &'a FilePlan,
     /// Reads the values, where they are.
     pub(super) decode: Option<&'a DecodeRows>,
     pub(super) metrics: &'a Metrics,
     pub(super) stop: &'a Stop,
-    pub(super) pace: Option<Pace>,
+    /// How long a segment under way waits for the brokers after the stop signal; `None` to give it up at once.
+    pub(super) patience: Option<Duration>,
+    pub(super) pace: Option<&'a Pace>,
     /// Bytes of batches that wait for a thread.
     pub(super) queue_bytes: usize,
 }
@@ -39,7 +44,6 @@ pub(super) struct Work<'a> {
 /// One run of all threads.
 struct Run<'a> {
     work: &'a Work<'a>,
-    ranges: &'a Ranges,
     left: Mutex<VecDeque<PartitionRange>>,
     /// What went wrong first.
     failure: Mutex<Option<Error>>,
@@ -72,24 +76,16 @@ impl Feed {
 }
 
 impl Work<'_> {
-    /// Reads and writes `pending`, until all is done or the stop signal comes.
+    /// Reads and writes `pending`, until all is done or the stop signal comes. Each segment that was begun before is finished
+    /// after it, if there is some patience.
     ///
     /// # Errors
     /// What went wrong first in any thread.
-    pub(super) fn run(
-        &self,
-        ranges: &mut Ranges,
-        ids: &BTreeMap<String, String>,
-        pending: Vec<PartitionRange>,
-        threads: NonZeroUsize,
-    ) -> Result<()> {
+    pub(super) fn run(&self, pending: Vec<PartitionRange>, threads: NonZeroUsize) -> Result<()> {
         self.show_bounds(&pending);
-        let (intake, watched) = Intake::new(0);
-        ranges.watch(ids.clone(), intake)?;
         let threads = threads.get().min(pending.len());
         let run = Run {
             work: self,
-            ranges,
             left: Mutex::new(pending.into()),
             failure: Mutex::new(None),
             has_failed: AtomicBool::new(false),
@@ -103,9 +99,8 @@ impl Work<'_> {
                     run.fail(Error::io("start a thread for", self.archive.root())(error));
                 }
             }
-            // Topics that are deleted or recreated are noticed here.
             while run.working.load(Ordering::Acquire) > 0 {
-                if let Some((Event::Failed(error), _)) = watched.receive(STOP_CHECK) {
+                if let Some((Event::Failed(error), _)) = self.watched.receive(STOP_CHECK) {
                     run.fail(error);
                 }
             }
@@ -152,20 +147,27 @@ impl Run<'_> {
         self.working.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Returns whether a segment that last got something at `last` is not worked on any more.
+    fn gives_up(&self, last: Instant) -> bool {
+        let is_impatient = || self.work.patience.is_none_or(|patience| last.elapsed() > patience);
+        self.has_failed.load(Ordering::Acquire) || self.work.stop.is_raised() && is_impatient()
+    }
+
     /// Copies a range into the archive. If the run is over before, the file under way is given up.
     fn copy(&self, range: &PartitionRange) -> Result<()> {
         let Work { archive, plan, .. } = self.work;
         let (intake, receiver) = Intake::new(self.work.queue_bytes);
         let feed = Feed {
-            reading: self.ranges.read(range, intake)?,
+            reading: self.work.ranges.read(range, intake)?,
             receiver,
         };
         let mut writer = SegmentWriter::new(archive, plan, range.partition.clone(), range.offsets);
-        let mut position = range.offsets.from;
-        while !self.is_over() {
+        let (mut position, mut last) = (range.offsets.from, Instant::now());
+        while !self.gives_up(last) {
             let Some((event, permit)) = feed.next(range)? else {
                 continue;
             };
+            last = Instant::now();
             match event {
                 Event::Batch(batch) => {
                     let to = batch.origin().map_or(position, |origin| origin.offsets.to);
@@ -187,7 +189,7 @@ impl Run<'_> {
     }
 
     fn take_in(&self, mut batch: Batch, writer: &mut SegmentWriter<'_>) -> Result<()> {
-        if let Some(pace) = &self.work.pace {
+        if let Some(pace) = self.work.pace {
             pace.wait(batch.bytes(), || self.is_over());
         }
         self.work.metrics.rows_in.add(batch.rows() as u64);

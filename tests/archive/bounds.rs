@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::harness::broker::Broker;
 use crate::harness::process::Run;
-use crate::harness::records::{Isolation, NewRecord};
+use crate::harness::records::NewRecord;
 use crate::harness::scratch::Scratch;
 use crate::harness::{PATIENCE, eventually, parquet};
 
@@ -71,30 +71,30 @@ fn limits_that_can_not_be_are_refused_by_name() {
 }
 
 #[test]
-fn what_an_archive_without_an_end_can_not_have_is_refused_by_name() {
+fn an_end_of_an_archive_without_one_is_refused_by_name() {
     let scratch = Scratch::new("endless");
-    for (options, code, part) in [
-        (&["--to", "latest"][..], 2, "cannot be used with"),
-        (&["--segment", "5"], 2, "cannot be used with"),
-        (&["--on-bad", "skip"], 2, "cannot be used with"),
-        (
-            &["--input-format", "json"],
-            3,
-            "--input-format is for a replay with an end",
-        ),
-    ] {
-        let ended = command(&scratch, "any", "archive", &[&["--follow"], options].concat());
-        let ended = ended.finish(PATIENCE).expect_code(code);
+    let refused = |arguments: &[&str], code: i32, part: &str| {
+        let ended = Run::millstream(&scratch, "endless").args(arguments).finish(PATIENCE);
+        let ended = ended.expect_code(code);
         assert!(
             ended.stderr.contains(part),
             "`{part}` is in the message: {}",
             ended.stderr
         );
-    }
-    let aged = command(&scratch, "any", "archive", &["--file-age", "1s"]).finish(PATIENCE);
-    assert!(
-        aged.expect_code(2).stderr.contains("--follow"),
-        "the age is that of an endless one's files"
+    };
+    let options = ["replay", "-b", "localhost:1", "-t", "any", "--out", "archive"];
+    refused(
+        &[&options[..], &["--follow", "--to", "latest"]].concat(),
+        2,
+        "cannot be used with",
+    );
+    refused(&[&options[..], &["--file-age", "1s"]].concat(), 2, "--follow");
+    refused(&["new", "replay", "--out", "job.toml"], 0, "");
+    let job = ["replay", "job.toml", "--follow"];
+    refused(
+        &[&job[..], &["--set", "source.logs.to=latest"]].concat(),
+        3,
+        "leave out `to`",
     );
 }
 
@@ -157,24 +157,4 @@ fn a_pattern_chooses_topics_each_with_its_folder_and_those_that_come_join() {
     run();
     assert_eq!(folders(), named(&["a", "b", "c"]), "what is archived stays");
     assert!(run().stderr.contains("nothing left to do"));
-}
-
-#[test]
-fn an_archive_that_follows_has_what_comes_and_closes_files_without_new_records() {
-    let topic = topic_of("follow", 2000);
-    let scratch = Scratch::new("follow");
-    let options = ["--follow", "--file-age", "100ms"];
-    let mut running = command(&scratch, &topic, "archive", &options).start();
-    let archive = scratch.join("archive");
-    running.wait_until(PATIENCE, "what is there is archived", |_| {
-        (parquet::records(&archive).len() == 2000).then_some(())
-    });
-    Broker::shared().produce(&topic, 1, ["late"].map(NewRecord::of));
-    running.wait_until(PATIENCE, "the late record is in a file", |_| {
-        (parquet::records(&archive).len() == 2001).then_some(())
-    });
-    running.signal("TERM");
-    running.wait(PATIENCE).expect_code(0);
-    let expected = Broker::shared().consume(&topic, Isolation::ReadCommitted);
-    assert_eq!(parquet::records(&archive), expected);
 }

@@ -296,7 +296,7 @@ fn a_damaged_archive_is_no_source_of_a_restore() {
 
     let header = dir.join("_millstream/archive.json");
     std::fs::rename(&header, dir.join("elsewhere.json")).expect("the scratch folder can be written");
-    refused("its header is missing");
+    refused("is no archive: there is no _millstream/archive.json in it");
     std::fs::rename(dir.join("elsewhere.json"), &header).expect("the scratch folder can be written");
     desk.restored("archive", &target, &["--create"]);
     assert!(desk.contents(&target) == desk.contents(&source));

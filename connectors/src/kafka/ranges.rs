@@ -18,7 +18,7 @@ use super::lane::{Assignment, Shared};
 use super::options::SourceOptions;
 use super::pattern::TopicPattern;
 use super::reader::Reader;
-use super::source::{chosen, lift_ends, native};
+use super::source::{chosen, commit_last, lift_ends, native};
 use super::watcher::Watcher;
 use super::wire::{Native, NativeReader, ReaderNetwork};
 
@@ -34,6 +34,7 @@ pub struct PartitionRange {
 /// Topics of which ranges of offsets are read. Many threads may do so at once.
 pub struct Ranges {
     shared: Arc<Shared>,
+    pattern: Option<TopicPattern>,
     native: Option<Native>,
     watching: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -66,8 +67,31 @@ impl Ranges {
         Ok(Self {
             native: native(&shared),
             shared,
+            pattern,
             watching: None,
         })
+    }
+
+    /// Returns whether the pattern of the topics, if there is one, would choose others now.
+    ///
+    /// # Errors
+    /// When the brokers do not answer, or there is no such topic any more.
+    pub fn is_outdated(&self) -> Result<bool> {
+        let Shared { options, cluster, .. } = &*self.shared;
+        Ok(self.pattern.is_some() && chosen(options, self.pattern.as_ref(), cluster)? != options.topics)
+    }
+
+    /// Commits the group's offsets, for those who watch how far it is behind. The next commit covers one that fails.
+    ///
+    /// # Errors
+    /// When the brokers refuse us.
+    pub fn acknowledge(&self, positions: &Positions) -> Result<()> {
+        self.shared.cluster.commit(positions)
+    }
+
+    /// Waits until the group's offsets are committed.
+    pub fn acknowledge_last(&self, positions: &Positions) {
+        commit_last(&self.shared, positions);
     }
 
     /// Returns the cluster's id, where the brokers tell.

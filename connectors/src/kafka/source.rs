@@ -230,13 +230,7 @@ impl Source for KafkaSource {
             }
         }
         let acknowledged = std::mem::take(&mut self.acknowledged);
-        if !acknowledged.0.is_empty() && !shared.cluster.commit_last(&acknowledged, LAST_COMMIT_DEADLINE) {
-            let group = &shared.options.group;
-            tracing::warn!(
-                group,
-                "the group's offsets were not committed; the output is whole, only lag tools differ"
-            );
-        }
+        commit_last(&shared, &acknowledged);
     }
 }
 
@@ -258,6 +252,17 @@ pub(super) fn chosen(
     match pattern {
         None => Ok(options.topics.clone()),
         Some(pattern) => pattern.choose(cluster.topic_names(PATIENCE)?, cluster.brokers()),
+    }
+}
+
+/// Waits until the group's offsets are committed, and says so if they can't be.
+pub(super) fn commit_last(shared: &Shared, acknowledged: &Positions) {
+    if !acknowledged.0.is_empty() && !shared.cluster.commit_last(acknowledged, LAST_COMMIT_DEADLINE) {
+        let group = &shared.options.group;
+        tracing::warn!(
+            group,
+            "the group's offsets were not committed; the output is whole, only lag tools differ"
+        );
     }
 }
 

@@ -53,6 +53,8 @@ impl Plan {
     /// # Errors
     /// When there is no archive, or it or the brokers can't be read. Damage is no error but a finding.
     pub fn run(&self, stop: &Stop, metrics: &Metrics) -> Result<Option<Report>> {
+        // Before the list is read: a file is on it before it appears.
+        let found = archived::paths(&self.dir);
         let listing = Listing::read(&self.dir)?;
         let header = &listing.header;
         if let Some(topic) = self.topic.as_ref().filter(|topic| !header.topics.contains_key(*topic)) {
@@ -64,7 +66,7 @@ impl Plan {
             )));
         }
         let mut report = Report::new(&self.dir, &listing);
-        self.find_strangers(&listing, &mut report)?;
+        self.find_strangers(&found?, &listing, &mut report);
         let files: Vec<_> = listing
             .files
             .values()
@@ -110,9 +112,9 @@ impl Plan {
     }
 
     /// Looks for Parquet files that the archive does not list.
-    fn find_strangers(&self, listing: &Listing, report: &mut Report) -> Result<()> {
-        for path in archived::paths(&self.dir)? {
-            let name = path.strip_prefix(&self.dir).unwrap_or(&path).to_string_lossy();
+    fn find_strangers(&self, found: &[PathBuf], listing: &Listing, report: &mut Report) {
+        for path in found {
+            let name = path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy();
             if !listing.files.contains_key(&*name) {
                 report.findings.push(Remark::of_name(
                     &name,
@@ -120,7 +122,6 @@ impl Plan {
                 ));
             }
         }
-        Ok(())
     }
 }
 

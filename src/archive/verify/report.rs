@@ -80,7 +80,11 @@ impl Report {
         };
         let problems = listing.problems.iter().cloned();
         report.findings.extend(problems.map(Remark::of_archive));
-        if report.complete && !listing.is_at_rest {
+        if listing.is_followed {
+            let problem =
+                "a replay with --follow works on it, or was killed: what it has committed until now is looked at";
+            report.notes.push(Remark::of_archive(problem.to_owned()));
+        } else if report.complete && !listing.is_at_rest {
             let problem = "a compaction is under way, or was interrupted: give its command again to finish it";
             report.findings.push(Remark::of_archive(problem.to_owned()));
         }

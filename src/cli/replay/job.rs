@@ -12,7 +12,7 @@ use crate::archive::ReplayOptions;
 use crate::job::{JobErrors, Overrides, replay};
 
 /// The options that a job has keys for.
-pub(super) const OPTIONS: [&str; 20] = [
+pub(super) const OPTIONS: [&str; 19] = [
     "properties",
     "out",
     "group",
@@ -32,7 +32,6 @@ pub(super) const OPTIONS: [&str; 20] = [
     "file_bytes",
     "file_span",
     "segment",
-    "follow",
 ];
 
 /// Returns the replay of a job file, as the options change it; or what is wrong with the file.
@@ -49,6 +48,10 @@ pub(super) fn options(replay: &Replay, job: &Path) -> Result<Result<ReplayOption
     };
     if let Some(errors) = plan.not_an_archive() {
         return Ok(Err(errors));
+    }
+    if replay.follow.age().is_some() && plan.is_bounded() {
+        let problem = "the job has an end, and `--follow` has none: leave out `to` of its source";
+        return Err(Error::Invalid(problem.to_owned()));
     }
     let threads = launch::threads(replay.threads.or(plan.run.threads));
     let mut options = replay::options(&plan, threads)?;

@@ -88,7 +88,7 @@ pub(super) struct Replay {
     /// Consumer group whose offsets `--from committed` looks up; only with --follow it learns how far the replay is
     #[arg(long)]
     group: Option<String>,
-    /// What to do when records were deleted before they were read: fail; skip; with --follow also reset
+    /// What to do when records were deleted before they were read: fail; skip
     #[arg(long, value_name = "POLICY", default_value = "fail")]
     on_data_loss: DataLossPolicy,
     /// Read records of open and aborted transactions too
@@ -99,7 +99,7 @@ pub(super) struct Replay {
     client: Client,
     /// What of a record is kept: envelope, the record as it is; parsed, the columns of its value by --input-format, and its
     /// place; or both
-    #[arg(long, value_name = "LAYOUT", value_enum, default_value_t = Kept::Envelope, conflicts_with = "follow")]
+    #[arg(long, value_name = "LAYOUT", value_enum, default_value_t = Kept::Envelope)]
     layout: Kept,
     #[command(flatten)]
     format: Format,
@@ -108,15 +108,14 @@ pub(super) struct Replay {
         long,
         value_name = "POLICY",
         default_value = "fail",
-        value_parser = str::parse::<BadRows>,
-        conflicts_with = "follow"
+        value_parser = str::parse::<BadRows>
     )]
     on_bad: BadRows,
     /// none, snappy, lz4 or zstd[:LEVEL]
     #[arg(long, value_name = "CODEC", default_value = "zstd:1")]
     compression: Compression,
     /// Column with a bloom filter, such as key; may be given several times
-    #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "follow")]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     bloom_filter: Vec<String>,
     /// Folders by columns, from the outside in: topic, partition, year(timestamp), month(timestamp), date(timestamp) or
     /// hour(timestamp)
@@ -124,8 +123,7 @@ pub(super) struct Replay {
         long,
         value_name = "COLUMNS",
         value_delimiter = ',',
-        value_parser = crate::job::partition_by,
-        conflicts_with = "follow"
+        value_parser = crate::job::partition_by
     )]
     partition_by: Vec<PartitionBy>,
     /// Rows of a file at most
@@ -135,22 +133,22 @@ pub(super) struct Replay {
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = value::bytes)]
     file_bytes: u64,
     /// Time between a file's first and last record at most, by the records' own times
-    #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "follow")]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     file_span: Option<Duration>,
     /// A file ends at each multiple of so many offsets; a thread takes so many at once
-    #[arg(long, value_name = "OFFSETS", default_value_t = SEGMENT_OFFSETS, conflicts_with = "follow")]
+    #[arg(long, value_name = "OFFSETS", default_value_t = SEGMENT_OFFSETS)]
     segment: NonZeroU64,
     /// Segments that are read and written at once [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = value::positive, conflicts_with = "follow")]
+    #[arg(long, value_name = "N", value_parser = value::positive)]
     threads: Option<NonZeroUsize>,
     /// Memory for batches and row groups; fewer threads work if it is too little for all
-    #[arg(long, value_name = "BYTES", value_parser = value::bytes, conflicts_with = "follow")]
+    #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     memory: Option<u64>,
     /// Bytes of records to read a second at most, such as 50MB/s
-    #[arg(long, value_name = "RATE", value_parser = value::bytes_a_second, conflicts_with = "follow")]
+    #[arg(long, value_name = "RATE", value_parser = value::bytes_a_second)]
     rate: Option<f64>,
     /// File for what the archive holds at the end, as JSON
-    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     #[command(flatten)]
     follow: FollowArguments,
@@ -166,7 +164,6 @@ impl Replay {
                 Ok(options) => options,
                 Err(errors) => return Ok(check::report(job, &errors)),
             },
-            None if self.follow.is_asked() => return follow::run(self, output),
             None => self.options()?,
         };
         self.archive(options, output)
@@ -174,7 +171,11 @@ impl Replay {
 
     fn archive(&self, options: ReplayOptions, output: Output) -> Result<Exit> {
         let dir = options.dir.clone();
-        let stop = launch::stop_on_signal("stopping; files under way will be written again")?;
+        let age = self.follow.age();
+        let stop = launch::stop_on_signal(match age {
+            None => "stopping; files under way will be written again",
+            Some(_) => "stopping after the segments under way",
+        })?;
         let metrics = Arc::<Metrics>::default();
         let progress = (!output.quiet).then(|| {
             let source = &options.source;
@@ -182,7 +183,10 @@ impl Replay {
             let progress = self.progress.of_work("replay", &input, &dir.display().to_string());
             progress.start(Arc::clone(&metrics))
         });
-        let outcome = options.run(&stop, &metrics);
+        let outcome = match age {
+            None => options.run(&stop, &metrics),
+            Some(age) => options.follow(age, &stop, &metrics),
+        };
         if let Some(progress) = progress {
             progress.finish(outcome.is_ok());
         }
@@ -217,7 +221,7 @@ impl Replay {
             return Err(Error::Invalid("`--from committed` needs --group".to_owned()));
         }
         if self.on_data_loss == DataLossPolicy::Reset {
-            let problem = "a replay with an end can't begin again: expected `--on-data-loss fail` or skip";
+            let problem = "an archive can't begin again: expected `--on-data-loss fail` or skip";
             return Err(Error::Invalid(problem.to_owned()));
         }
         if self.file_bytes == 0 {

@@ -117,6 +117,11 @@ impl ArchiveFolder {
         Ok(())
     }
 
+    /// Returns the number of commits, with those before the manifest was written.
+    pub fn commits(&self) -> u64 {
+        self.next_commit.load(Ordering::Relaxed)
+    }
+
     /// Returns the place of a new file under way. What is not committed vanishes with the next start.
     pub fn stage(&self) -> StagedPath {
         let number = self.next_staged.fetch_add(1, Ordering::Relaxed);
@@ -324,6 +329,11 @@ impl Contents {
             contents.take(commit);
         }
         Ok(contents)
+    }
+
+    /// Returns the offsets of `partition` that commits of the journal cover.
+    pub fn covered_of(&self, partition: &Partition) -> &[OffsetRange] {
+        self.covered.get(partition).map_or(&[], Vec::as_slice)
     }
 
     fn take(&mut self, commit: Commit) {

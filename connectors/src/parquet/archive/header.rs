@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::super::folder::PRIVATE;
 use super::{FORMAT, HEADER, check_format, unusable};
 
+/// The end, in words, of an archive that goes on and on.
+pub const NO_END: &str = "none";
+
 /// What an archive is of. Bounds are numbers, fixed when the replay began or was given another end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveHeader {
@@ -27,7 +30,7 @@ pub struct ArchiveHeader {
     pub pattern: Option<String>,
     /// Where the replay starts, in the words of the command.
     pub from: String,
-    /// Where it ends, in the words of the command.
+    /// Where it ends, in the words of the command; [`NO_END`] if it does not.
     pub to: String,
     /// What decides names and bytes.
     pub settings: Settings,
@@ -134,6 +137,12 @@ impl PartitionBounds {
             self.cuts.push(self.to);
         }
         self.to = to;
+    }
+
+    /// Lets the partition end at `to`, up to where all of it is archived.
+    pub(super) fn end_at(&mut self, to: i64) {
+        self.to = to;
+        self.complete();
     }
 
     /// Takes in that the manifest lists all up to the end.

@@ -117,3 +117,26 @@ pub(super) fn read(journal: &Path) -> Result<Vec<(u64, Commit)>> {
     let read = |(number, path): (u64, PathBuf)| Commit::read(&path).map(|commit| (number, commit));
     found.into_iter().map(read).collect()
 }
+
+/// Returns up to where all from `from` on is covered.
+pub fn reach(from: i64, covered: &[OffsetRange]) -> i64 {
+    let mut covered = covered.to_vec();
+    covered.sort_by_key(|range| range.from);
+    let next = |at: i64, range: &OffsetRange| if range.from <= at { at.max(range.to) } else { at };
+    covered.iter().fold(from, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_covered_without_a_hole_reaches_to_the_hole() {
+        let covered = |ranges: &[(i64, i64)]| -> Vec<OffsetRange> {
+            ranges.iter().map(|&(from, to)| OffsetRange { from, to }).collect()
+        };
+        assert_eq!(reach(5, &[]), 5);
+        assert_eq!(reach(5, &covered(&[(10, 20), (5, 10)])), 20);
+        assert_eq!(reach(5, &covered(&[(0, 3), (5, 10), (11, 20)])), 10);
+    }
+}

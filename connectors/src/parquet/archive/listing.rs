@@ -9,12 +9,16 @@ use engine::{Error, Result};
 
 use super::super::folder::PRIVATE;
 use super::folder::Contents;
-use super::header::ArchiveHeader;
+use super::header::{ArchiveHeader, NO_END};
+use super::journal::reach;
 use super::manifest::FileEntry;
 use super::{JOURNAL, MANIFEST, unusable};
 
 /// Bytes that are read at once for a checksum.
 const CHECKSUM_BYTES: usize = 1 << 20;
+
+/// How often an archive is looked at that changes at the same time.
+const READS_MAX: u32 = 100;
 
 /// What an archive says of itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,23 +31,41 @@ pub struct Listing {
     pub under_way: u64,
     /// Whether the archive is complete, and nothing is on its way into it or out of it.
     pub is_at_rest: bool,
+    /// Whether an archive without an end is being written. The bounds of the header are then those of what is committed.
+    pub is_followed: bool,
     /// Why the list may be wrong: a manifest that is damaged, or missing.
     pub problems: Vec<String>,
 }
 
 impl Listing {
-    /// Reads what the archive in `dir` says of itself.
+    /// Reads what the archive in `dir` says of itself, also while a replay works on it.
     ///
     /// # Errors
     /// When there is no archive, or its header can't be read.
     pub fn read(dir: &Path) -> Result<Self> {
-        let header = ArchiveHeader::read(dir)?.ok_or_else(|| {
-            Error::Invalid(format!(
-                "{} is no archive: there is no {PRIVATE}/{} in it, as millstream replay makes one",
-                dir.display(),
-                super::HEADER
-            ))
-        })?;
+        let header = || {
+            ArchiveHeader::read(dir)?.ok_or_else(|| {
+                Error::Invalid(format!(
+                    "{} is no archive: there is no {PRIVATE}/{} in it, as millstream replay makes one",
+                    dir.display(),
+                    super::HEADER
+                ))
+            })
+        };
+        for _ in 0..READS_MAX {
+            let before = header()?;
+            let listing = Self::of(dir, before.clone());
+            // A journal that becomes part of the manifest meanwhile may be seen in neither: there is a new header then, or the
+            // journal vanishes while it is read.
+            let is_torn = matches!(&listing, Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound);
+            if header()? == before && !is_torn {
+                return listing;
+            }
+        }
+        Err(unusable(dir, "it changes all the time"))
+    }
+
+    fn of(dir: &Path, mut header: ArchiveHeader) -> Result<Self> {
         let private = dir.join(PRIVATE);
         let mut problems = Vec::new();
         let contents = Contents::read(&private).or_else(|error| match error {
@@ -59,8 +81,15 @@ impl Listing {
         if is_begun && !private.join(MANIFEST).exists() {
             problems.push(format!("{PRIVATE}/{MANIFEST} is missing"));
         }
+        let is_followed = header.to == NO_END && !header.is_complete();
+        if is_followed {
+            for bounds in &mut header.partitions {
+                bounds.end_at(reach(bounds.archived, contents.covered_of(&bounds.partition())));
+            }
+        }
         Ok(Self {
-            is_at_rest: header.is_complete() && list(&private.join(JOURNAL))?.next().is_none(),
+            is_at_rest: !is_followed && header.is_complete() && list(&private.join(JOURNAL))?.next().is_none(),
+            is_followed,
             header,
             files: contents.files,
             under_way: under_way(&private)?,
