@@ -38,6 +38,18 @@ pub struct ArchiveHeader {
     pub partitions: Vec<PartitionBounds>,
 }
 
+/// Why a header always has a text.
+const KEYS: &str = "a header has string keys only";
+
+/// A header with its checksum, as the file has it.
+#[derive(Serialize, Deserialize)]
+struct Stored<H> {
+    #[serde(flatten)]
+    header: H,
+    /// Of the header as JSON, so that neither spaces nor the order of the keys count.
+    header_crc32c: u32,
+}
+
 /// The offsets of one partition that an archive is to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionBounds {
@@ -105,15 +117,32 @@ impl ArchiveHeader {
     /// # Errors
     /// When it can't be read, is damaged, or is of a later version.
     pub fn read(dir: &Path) -> Result<Option<Self>> {
+        match Self::find(dir)? {
+            Some((_, Some(damage))) => Err(unusable(&dir.join(PRIVATE).join(HEADER), damage)),
+            found => Ok(found.map(|(header, _)| header)),
+        }
+    }
+
+    /// Returns the header of the archive in `dir`, and why it may not be what it once was; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it can't be read, is none, or is of a later version.
+    pub(super) fn find(dir: &Path) -> Result<Option<(Self, Option<String>)>> {
         let path = dir.join(PRIVATE).join(HEADER);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
-        let header: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(&path, error))?;
+        let stored: Stored<Self> = serde_json::from_slice(&bytes).map_err(|error| unusable(&path, error))?;
+        let header = stored.header;
         check_format(&path, header.format)?;
-        Ok(Some(header))
+        let found = header.checksum();
+        let damage = (found != stored.header_crc32c).then(|| {
+            let was = stored.header_crc32c;
+            format!("it was changed: the CRC-32C of what it says is {found:08x}, it was {was:08x}")
+        });
+        Ok(Some((header, damage)))
     }
 
     /// Returns whether the manifest lists all that the archive is to hold.
@@ -122,7 +151,16 @@ impl ArchiveHeader {
     }
 
     pub(super) fn to_text(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a header has string keys only") + "\n"
+        let stored = Stored {
+            header: self,
+            header_crc32c: self.checksum(),
+        };
+        serde_json::to_string_pretty(&stored).expect(KEYS) + "\n"
+    }
+
+    /// Returns the CRC-32C of the header as JSON without spaces.
+    fn checksum(&self) -> u32 {
+        crc32c::crc32c(&serde_json::to_vec(self).expect(KEYS))
     }
 }
 
@@ -229,6 +267,31 @@ pub(super) mod tests {
         assert!(!header.is_complete());
         header.partitions[0].complete();
         assert!(header.is_complete());
+    }
+
+    #[test]
+    fn a_header_with_a_changed_byte_is_damaged_or_no_header() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let path = dir.path().join(PRIVATE).join(HEADER);
+        fs::create_dir(dir.path().join(PRIVATE)).expect("a folder");
+        let mut header = ArchiveHeader::new(settings());
+        header.partitions = vec![PartitionBounds {
+            topic: "web".to_owned(),
+            partition: 0,
+            from: 5,
+            to: 10,
+            archived: 5,
+            cuts: vec![7],
+        }];
+        let text = header.to_text();
+        fs::write(&path, &text).expect("a file");
+        assert_eq!(ArchiveHeader::read(dir.path()).expect("a header"), Some(header));
+        for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()) {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = byte ^ 1;
+            fs::write(&path, bytes).expect("a file");
+            assert!(ArchiveHeader::read(dir.path()).is_err(), "byte {at} of {text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::folder::Contents;
 use super::header::{ArchiveHeader, NO_END};
 use super::journal::reach;
 use super::manifest::FileEntry;
-use super::{JOURNAL, MANIFEST, unusable};
+use super::{HEADER, JOURNAL, MANIFEST, unusable};
 
 /// Bytes that are read at once for a checksum.
 const CHECKSUM_BYTES: usize = 1 << 20;
@@ -33,7 +33,7 @@ pub struct Listing {
     pub is_at_rest: bool,
     /// Whether an archive without an end is being written. The bounds of the header are then those of what is committed.
     pub is_followed: bool,
-    /// Why the list may be wrong: a manifest that is damaged, or missing.
+    /// Why the header or the list may be wrong: damaged, or missing.
     pub problems: Vec<String>,
 }
 
@@ -44,11 +44,10 @@ impl Listing {
     /// When there is no archive, or its header can't be read.
     pub fn read(dir: &Path) -> Result<Self> {
         let header = || {
-            ArchiveHeader::read(dir)?.ok_or_else(|| {
+            ArchiveHeader::find(dir)?.ok_or_else(|| {
                 Error::Invalid(format!(
-                    "{} is no archive: there is no {PRIVATE}/{} in it, as millstream replay makes one",
-                    dir.display(),
-                    super::HEADER
+                    "{} is no archive: there is no {PRIVATE}/{HEADER} in it, as millstream replay makes one",
+                    dir.display()
                 ))
             })
         };
@@ -65,9 +64,10 @@ impl Listing {
         Err(unusable(dir, "it changes all the time"))
     }
 
-    fn of(dir: &Path, mut header: ArchiveHeader) -> Result<Self> {
+    fn of(dir: &Path, (mut header, damage): (ArchiveHeader, Option<String>)) -> Result<Self> {
         let private = dir.join(PRIVATE);
-        let mut problems = Vec::new();
+        let damage = damage.map(|damage| format!("{PRIVATE}/{HEADER}: {damage}"));
+        let mut problems: Vec<_> = damage.into_iter().collect();
         let contents = Contents::read(&private).or_else(|error| match error {
             Error::Sink { output, problem } => {
                 problems.push(format!("{output}: {problem}"));
