@@ -18,7 +18,7 @@ use millstream::archive::{Layout, Outcome, ReplayOptions, SEGMENT_OFFSETS};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::ingest::timed;
+use super::ingest::{self, timed};
 use super::lines::line;
 use super::table::{Table, cpu_seconds, median};
 use super::{Size, cpu_clock, parquet_twin};
@@ -42,7 +42,7 @@ pub(crate) fn measure(size: Size, table: &mut Table) {
     let broker = Broker::shared();
     let topic = Topic::new(broker, size.messages, "uncompressed");
     let narrow = one_partition(broker, size.messages);
-    let memory = records(&topic);
+    let memory = pieces(&topic);
     let [mut one, mut two, mut narrow_one, mut narrow_two] = std::array::from_fn(|_| Times::default());
     let (mut fetch, mut encode) = (Vec::new(), Vec::new());
     let (mut bytes, mut folders) = (0, BTreeMap::new());
@@ -121,22 +121,16 @@ fn one_partition(broker: &Broker, messages: u64) -> String {
 }
 
 /// Returns the topic's records as an archive's files have them: partition by partition, segment by segment, in pieces.
-fn records(topic: &Topic) -> Vec<Vec<RecordBatch>> {
-    let mut partitions = vec![Vec::new(); PARTITIONS as usize];
-    topic.read(KafkaColumn::ALL, |batch| {
-        let partition = batch.origin().expect("a source's batch has an origin").partition.index;
-        let partition = usize::try_from(partition).expect("partitions count from 0");
-        partitions[partition].push(batch.to_records().expect("the schema's columns"));
-    });
+fn pieces(topic: &Topic) -> Vec<Vec<RecordBatch>> {
     let segment = usize::try_from(SEGMENT_OFFSETS.get()).expect("a million");
     let mut files = Vec::new();
-    for batches in partitions {
+    for batches in ingest::records(topic) {
         let rows = concat_batches(&batches[0].schema(), &batches).expect("batches of one schema");
         for start in (0..rows.num_rows()).step_by(segment) {
             let end = rows.num_rows().min(start + segment);
-            let pieces = (start..end).step_by(CHUNK_ROWS);
+            let starts = (start..end).step_by(CHUNK_ROWS);
             files.push(
-                pieces
+                starts
                     .map(|from| rows.slice(from, CHUNK_ROWS.min(end - from)))
                     .collect(),
             );

@@ -69,7 +69,7 @@ pub(crate) fn timed<T>(times: &mut Vec<Duration>, run: impl FnOnce() -> T) -> T 
 }
 
 /// Returns the topic's records with all columns, partition by partition.
-fn records(topic: &Topic) -> Vec<Vec<RecordBatch>> {
+pub(crate) fn records(topic: &Topic) -> Vec<Vec<RecordBatch>> {
     let mut records = vec![Vec::new(); PARTITIONS as usize];
     topic.read(KafkaColumn::ALL, |batch| {
         let partition = batch.origin().expect("a source's batch has an origin").partition.index;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use connectors::decode::{BadRows, DecodeRows, Decoder};
 use connectors::kafka::options::KafkaColumn;
+use connectors::parquet::archive::Settings;
 use engine::Result;
 
 /// The place of a record, which a parsed row keeps.
@@ -39,7 +40,7 @@ impl Layout {
     /// Returns how values are read, where they are, and what becomes of those that can't be.
     pub(super) fn format(&self) -> Option<String> {
         let (decoder, bad_rows) = self.decoding()?;
-        Some(format!("{}; bad rows: {bad_rows}", decoder.describe()))
+        Some(Settings::format_of(&decoder.describe(), bad_rows))
     }
 
     /// Returns the columns that are read of the records.

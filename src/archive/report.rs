@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use connectors::parquet::archive::ArchiveFolder;
-use engine::{Partition, Result};
+use connectors::parquet::archive::{ArchiveFolder, PartitionBounds};
+use engine::{OffsetRange, Result};
 use serde::Serialize;
 
 /// What an archive holds.
@@ -41,6 +41,36 @@ pub struct PartitionReport {
     pub bytes: u64,
 }
 
+impl PartitionReport {
+    /// Returns the report of a partition of which nothing was looked at yet.
+    pub(super) fn new(bounds: &PartitionBounds) -> Self {
+        Self {
+            topic: bounds.topic.clone(),
+            partition: bounds.partition,
+            from: bounds.from,
+            to: bounds.to,
+            rows: 0,
+            files: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes in a file with so many rows and bytes.
+    pub(super) fn add(&mut self, rows: u64, bytes: u64) {
+        self.rows += rows;
+        self.files += 1;
+        self.bytes += bytes;
+    }
+
+    /// Returns the offsets that the archive is to hold.
+    pub(super) fn offsets(&self) -> OffsetRange {
+        OffsetRange {
+            from: self.from,
+            to: self.to,
+        }
+    }
+}
+
 impl Report {
     /// Returns what `archive` holds.
     ///
@@ -54,25 +84,17 @@ impl Report {
             bytes: 0,
             partitions: Vec::new(),
         };
-        let mut totals: BTreeMap<Partition, (u64, u64, u64)> = BTreeMap::new();
-        for file in archive.contents()?.files.values() {
-            let (rows, files, bytes) = totals.entry(file.partition()).or_default();
-            (*rows, *files, *bytes) = (*rows + file.rows, *files + 1, *bytes + file.bytes);
+        let bounds = archive.header().into_iter().flat_map(|header| &header.partitions);
+        report.partitions = bounds.map(PartitionReport::new).collect();
+        let place = |(place, part): (usize, &PartitionReport)| ((part.topic.clone(), part.partition), place);
+        let places: BTreeMap<_, _> = report.partitions.iter().enumerate().map(place).collect();
+        for file in archive.contents()?.files.into_values() {
             report.rows += file.rows;
             report.files += 1;
             report.bytes += file.bytes;
-        }
-        for bounds in archive.header().iter().flat_map(|header| &header.partitions) {
-            let (rows, files, bytes) = totals.get(&bounds.partition()).copied().unwrap_or_default();
-            report.partitions.push(PartitionReport {
-                topic: bounds.topic.clone(),
-                partition: bounds.partition,
-                from: bounds.from,
-                to: bounds.to,
-                rows,
-                files,
-                bytes,
-            });
+            if let Some(&place) = places.get(&(file.topic, file.partition)) {
+                report.partitions[place].add(file.rows, file.bytes);
+            }
         }
         Ok(report)
     }

@@ -25,7 +25,8 @@ Examples:
   millstream verify archive --against localhost:9092 --restored-as logs-again
 
 Records keep key, value, headers, time, partition and order. A restore that was stopped or killed goes on where it was when
-the same command is given again: each record is there once for readers with isolation.level=read_committed.";
+the same command is given again: each record is there once for readers with isolation.level=read_committed. A record of the
+time 1970-01-01T00:00:00.000Z is refused: the client has no way to send it.";
 
 /// Write an archive back to a topic: same keys, values, headers, times, partitions and order, each record once
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use connectors::kafka::config::Connection;
+use connectors::kafka::options::{End, Start};
 use engine::metrics::Metrics;
 use engine::{Error, Result};
 
@@ -13,13 +14,14 @@ use super::Exit;
 use super::launch::{self, Output};
 use super::progress::{self, Progress};
 use super::value;
-use crate::archive::verify::{Against, Plan};
+use crate::archive::verify::{Against, Plan, Restored};
 
 const EXAMPLES: &str = "\
 Examples:
   millstream verify archive
   millstream verify archive --against localhost:9092
   millstream verify archive --against localhost:9092 --restored-as logs-again
+  millstream verify archive --against localhost:9092 --restored-as replayed --from 2026-01-31 --to 2026-02-01
   millstream verify archive --format json --report verified.json
 
 Exit code 6: something is not as it should be; each finding names its file, or its partition and offset.";
@@ -40,6 +42,12 @@ pub(super) struct Verify {
     /// Compare with the topic that the archive was restored to, in order, since offsets differ
     #[arg(long, value_name = "TOPIC", requires = "against")]
     restored_as: Option<String>,
+    /// Where the restore started: earliest, a time (2026-01-31T12:00:00Z), or offsets (0:120,1:4000)
+    #[arg(long, value_name = "WHERE", default_value = "earliest", requires = "restored_as")]
+    from: Start,
+    /// Where it ended: latest, a time or offsets
+    #[arg(long, value_name = "WHERE", default_value = "latest", requires = "restored_as")]
+    to: End,
     /// File of librdkafka settings, `name=value` lines, as for replay
     #[arg(long, value_name = "FILE", requires = "against")]
     properties: Option<PathBuf>,
@@ -70,7 +78,11 @@ impl Verify {
         let against = self.against.as_ref().map(|brokers| {
             Ok::<_, Error>(Against {
                 connection: connection(brokers)?,
-                restored_as: self.restored_as.clone(),
+                restored_as: self.restored_as.clone().map(|topic| Restored {
+                    topic,
+                    from: self.from.clone(),
+                    to: self.to.clone(),
+                }),
             })
         });
         let plan = Plan {

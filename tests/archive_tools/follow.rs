@@ -11,6 +11,7 @@ use crate::harness::records::{End, Isolation, NewRecord};
 use crate::harness::seeded::Seeded;
 
 use super::input::Desk;
+use super::verify::flip;
 
 /// SIGKILLs of one archive.
 const KILLS: u32 = 30;
@@ -96,10 +97,7 @@ fn an_archive_that_follows_has_what_comes_and_is_an_archive_like_any_other() {
     assert_eq!(parquet::files(&desk.archive()).len(), 3);
     desk.expect_all_of(&topic);
     let file = parquet::files(&desk.archive()).swap_remove(1);
-    let mut bytes = fs::read(&file).expect("a file");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&file, bytes).expect("the scratch folder can be written");
+    flip(&file);
     desk.expect_finding("archive", &[], "was changed: the CRC-32C");
 }
 

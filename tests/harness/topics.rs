@@ -76,6 +76,23 @@ impl Broker {
         name
     }
 
+    /// Makes a topic of one partition that is compacted as soon as it has a second segment, and returns its name.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    #[track_caller]
+    pub(crate) fn compacted_topic(&self) -> String {
+        let name = Self::unique("compacted");
+        let settings = [
+            ("cleanup.policy", "compact"),
+            ("segment.ms", "100"),
+            ("min.cleanable.dirty.ratio", "0.01"),
+            ("max.compaction.lag.ms", "100"),
+        ];
+        self.create_topic(&name, 1, &settings);
+        name
+    }
+
     /// Returns the broker that leads a partition, if one does.
     ///
     /// # Panics

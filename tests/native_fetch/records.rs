@@ -144,14 +144,7 @@ fn transactions_of_two_producers_that_take_turns_are_told_apart() {
 #[test]
 fn a_compacted_topic_has_gaps_and_no_less() {
     let broker = Broker::shared();
-    let topic = Broker::unique("compacted");
-    let settings = [
-        ("cleanup.policy", "compact"),
-        ("segment.ms", "100"),
-        ("min.cleanable.dirty.ratio", "0.01"),
-        ("max.compaction.lag.ms", "100"),
-    ];
-    broker.create_topic(&topic, 1, &settings);
+    let topic = broker.compacted_topic();
     let keyed = |round: usize| {
         let record = move |key: usize| NewRecord {
             key: Some(key.to_string().into_bytes()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connectors::envelope::Envelope;
-use connectors::kafka::options::{DataLossPolicy, End, KafkaColumn, SourceOptions};
+use connectors::kafka::options::{DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
 use connectors::kafka::ranges::{PartitionRange, Ranges};
 use connectors::kafka::topic;
 use connectors::parquet::archive::Listing;
@@ -14,9 +14,11 @@ use engine::queue::Receiver;
 use engine::source::{Event, Intake};
 use engine::{Error, OffsetRange, Partition, Result};
 
+use super::super::PartitionReport;
 use super::super::parallel::in_parallel;
-use super::report::{PartitionReport, Remark, Report};
-use super::{Against, Plan};
+use super::super::selection::Selection;
+use super::report::{Remark, Report};
+use super::{Against, Plan, Restored};
 
 /// Bytes of records that wait to be compared, a thread.
 const QUEUE_BYTES: usize = 8 << 20;
@@ -43,8 +45,17 @@ struct Pair {
     range: PartitionRange,
     /// Whether records are the same by their offset, or by their order.
     by_offset: bool,
-    /// Whether the brokers delete records that have a successor of the same key.
+    /// Why one side may lack records of the other.
+    leave: Leave,
+}
+
+/// What may be missing by right.
+#[derive(Clone, Copy)]
+struct Leave {
+    /// The brokers delete records that have a successor of the same key.
     is_compacted: bool,
+    /// The archive leaves out records whose value can't be decoded.
+    is_choosy: bool,
 }
 
 /// What a comparison found.
@@ -56,6 +67,8 @@ struct Compared {
     told: Vec<String>,
     /// Records of the archive that the brokers have no more, of a compacted topic.
     compacted: u64,
+    /// Records of the topic that an archive has not which leaves out bad ones.
+    left_out: u64,
 }
 
 /// Compares; returns whether it came to its end.
@@ -73,12 +86,13 @@ pub(super) fn check(
             plan.dir.display()
         )));
     }
-    let mut topics: Vec<_> = report.partitions.iter().map(|part| part.topic.clone()).collect();
+    let mut topics: Vec<_> = report.partitions.iter().map(|part| part.held.topic.clone()).collect();
     topics.dedup();
-    if let (Some(target), [_, _, ..]) = (&against.restored_as, topics.as_slice()) {
+    if let (Some(restored), [_, _, ..]) = (&against.restored_as, topics.as_slice()) {
         return Err(Error::Invalid(format!(
-            "the archive holds the topics {}: say which one is {target} with --topic",
-            topics.join(", ")
+            "the archive holds the topics {}: say which one is {} with --topic",
+            topics.join(", "),
+            restored.topic
         )));
     }
     let mut files = Vec::new();
@@ -90,7 +104,7 @@ pub(super) fn check(
     for topic in topics {
         let is_committed = listing.header.settings.isolation == "read_committed";
         let ranges = Ranges::open(options(against, &topic, is_committed))?;
-        let mut pairs = pairs(&ranges, &topic, against, listing, report)?;
+        let mut pairs = pairs(&ranges, &topic, plan, against, listing, report)?;
         pairs.retain(|pair| is_readable(&pair.partition, report));
         let results = in_parallel(plan.threads, &pairs, |pair| {
             compare(&ranges, pair, &files, stop).inspect(|compared| {
@@ -125,8 +139,8 @@ fn is_readable(partition: &Partition, report: &mut Report) -> bool {
 }
 
 fn options(against: &Against, topic: &str, is_committed: bool) -> SourceOptions {
-    let topic = against.restored_as.as_deref().unwrap_or(topic);
-    let mut options = SourceOptions::new(against.connection.clone(), vec![topic.to_owned()], "millstream-verify");
+    let topics = vec![against.topic(topic).to_owned()];
+    let mut options = SourceOptions::new(against.connection.clone(), topics, "millstream-verify");
     options.commits = false;
     options.to = Some(End::Latest);
     options.columns = COLUMNS.to_vec();
@@ -137,20 +151,32 @@ fn options(against: &Against, topic: &str, is_committed: bool) -> SourceOptions 
 }
 
 /// Returns what of the archive's partitions can be compared with what.
-fn pairs(ranges: &Ranges, name: &str, against: &Against, listing: &Listing, report: &mut Report) -> Result<Vec<Pair>> {
-    let found = topic::look_up(&against.connection, against.restored_as.as_deref().unwrap_or(name))?;
-    let is_compacted = found
-        .and_then(|topic| topic.settings)
-        .is_some_and(|settings| settings.is_compacted);
-    let parts: Vec<_> = report
+fn pairs(
+    ranges: &Ranges,
+    name: &str,
+    plan: &Plan,
+    against: &Against,
+    listing: &Listing,
+    report: &mut Report,
+) -> Result<Vec<Pair>> {
+    let found = topic::look_up(&against.connection, against.topic(name))?;
+    let settings = found.and_then(|topic| topic.settings);
+    let leave = Leave {
+        is_compacted: settings.is_some_and(|settings| settings.is_compacted),
+        is_choosy: against.restored_as.is_none() && listing.header.settings.skips_bad_rows(),
+    };
+    let of_topic = |part: &&PartitionReport| part.topic == name;
+    let mut parts: Vec<_> = report
         .partitions
         .iter()
-        .filter(|part| part.topic == name)
+        .map(|part| &part.held)
+        .filter(of_topic)
         .cloned()
         .collect();
     let (bounds, ids) = ranges.bounds()?;
-    if against.restored_as.is_some() {
-        return Ok(restored_pairs(name, &parts, bounds, is_compacted, report));
+    if let Some(restored) = &against.restored_as {
+        restored.narrow(plan, name, &mut parts)?;
+        return Ok(restored_pairs(name, &parts, bounds, leave, report));
     }
     if let Some(Some(id)) = listing.header.topics.get(name)
         && let Some(now) = ids.get(name).filter(|now| *now != id)
@@ -164,9 +190,33 @@ fn pairs(ranges: &Ranges, name: &str, against: &Against, listing: &Listing, repo
     let pair = |part: &PartitionReport| {
         let partition = Partition::new(name, part.partition);
         let held = held(&partition).map_or(OffsetRange { from: 0, to: 0 }, |range| range.offsets);
-        pair_of(partition, part.offsets(), held, is_compacted, report)
+        pair_of(partition, part.offsets(), held, leave, report)
     };
     Ok(parts.iter().filter_map(pair).collect())
+}
+
+impl Against {
+    /// Returns the topic to compare the archive's topic `name` with.
+    fn topic<'a>(&'a self, name: &'a str) -> &'a str {
+        self.restored_as.as_ref().map_or(name, |restored| &restored.topic)
+    }
+}
+
+impl Restored {
+    /// Leaves only what was restored of the partitions `parts` of the topic `name`.
+    fn narrow(&self, plan: &Plan, name: &str, parts: &mut Vec<PartitionReport>) -> Result<()> {
+        if (&self.from, &self.to) == (&Start::Earliest, &End::Latest) {
+            return Ok(());
+        }
+        let ranges = Selection::new(&plan.dir, Some(name), &self.from, &self.to)?.ranges;
+        // A partition without files has nothing that could be restored.
+        parts.retain(|part| ranges.contains_key(&part.partition));
+        for part in parts {
+            let range = ranges[&part.partition];
+            (part.from, part.to) = (range.from, range.to);
+        }
+        Ok(())
+    }
 }
 
 /// Returns what of an archive's topic can be compared with the topic that it was restored to: by order, since offsets differ.
@@ -174,11 +224,14 @@ fn restored_pairs(
     name: &str,
     parts: &[PartitionReport],
     bounds: Vec<PartitionRange>,
-    is_compacted: bool,
+    leave: Leave,
     report: &mut Report,
 ) -> Vec<Pair> {
     let highest = bounds.iter().map(|range| range.partition.index).max().unwrap_or(-1);
-    for part in parts.iter().filter(|part| part.partition > highest && part.rows > 0) {
+    for part in parts
+        .iter()
+        .filter(|part| part.partition > highest && part.rows > 0 && part.from < part.to)
+    {
         let partition = Partition::new(name, part.partition);
         let problem = "the topic that it was restored to has no such partition".to_owned();
         report.findings.push(Remark::of_partition(&partition, problem));
@@ -190,7 +243,7 @@ fn restored_pairs(
             archived: part.map_or(OffsetRange { from: 0, to: 0 }, PartitionReport::offsets),
             range,
             by_offset: false,
-            is_compacted,
+            leave,
         }
     };
     bounds.into_iter().map(pair).collect()
@@ -201,7 +254,7 @@ fn pair_of(
     partition: Partition,
     archived: OffsetRange,
     held: OffsetRange,
-    is_compacted: bool,
+    leave: Leave,
     report: &mut Report,
 ) -> Option<Pair> {
     let offsets = OffsetRange {
@@ -231,7 +284,7 @@ fn pair_of(
         partition,
         archived: offsets,
         by_offset: true,
-        is_compacted,
+        leave,
     })
 }
 
@@ -298,7 +351,10 @@ impl Side {
             }
             let ours = self.run.as_ref().map(|run| run.record(self.at));
             let Some(ours) = ours.filter(|ours| !pair.by_offset || ours.offset == theirs.offset) else {
-                compared.tell(|| format!("the record of offset {} is not in the archive", theirs.offset));
+                match pair.leave.is_choosy {
+                    true => compared.left_out += 1,
+                    false => compared.tell(|| format!("the record of offset {} is not in the archive", theirs.offset)),
+                }
                 continue;
             };
             if let Some(part) = ours.difference(&theirs) {
@@ -329,7 +385,7 @@ impl Side {
     }
 
     fn pass(&mut self, pair: &Pair, compared: &mut Compared) {
-        match pair.is_compacted {
+        match pair.leave.is_compacted {
             true => compared.compacted += 1,
             false => compared.tell(|| format!("the record of offset {} is not in the topic", self.offset())),
         }
@@ -358,26 +414,26 @@ fn tell(pair: &Pair, compared: Compared, report: &mut Report) {
         let more = format!("and {} more records differ", count - TOLD_MAX);
         report.findings.push(Remark::of_partition(partition, more));
     }
-    if compared.compacted > 0 {
-        report.notes.push(Remark::of_partition(
-            partition,
-            format!(
-                "compaction has deleted {} records of the archive since",
-                compared.compacted
-            ),
-        ));
+    let counted = [
+        (compared.compacted, "of the archive were deleted by compaction since"),
+        (
+            compared.left_out,
+            "of the topic are not in the archive, which leaves out those that can't be decoded (on_bad skip)",
+        ),
+    ];
+    for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
+        let note = format!("{count} records {what}");
+        report.notes.push(Remark::of_partition(partition, note));
     }
     if let Some(part) = report.partition_mut(partition) {
         part.compared = Some(compared.rows);
-        if pair.by_offset && part.offsets_without_record > 0 && count == 0 {
-            let cause = match pair.is_compacted {
+        let gaps = part.offsets_without_record.saturating_sub(compared.left_out);
+        if pair.by_offset && gaps > 0 && count == 0 {
+            let cause = match pair.leave.is_compacted {
                 true => "compaction or transactions (markers, aborted records)",
                 false => "transactions (markers, aborted records)",
             };
-            let note = format!(
-                "{} offsets have no record in the topic either: {cause}",
-                part.offsets_without_record
-            );
+            let note = format!("{gaps} offsets have no record in the topic either: {cause}");
             report.notes.push(Remark::of_partition(partition, note));
         }
     }

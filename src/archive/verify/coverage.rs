@@ -2,24 +2,23 @@
 
 use connectors::parquet::archive::{FileEntry, PartitionBounds};
 
+use super::super::PartitionReport;
 use super::file::FileFacts;
-use super::report::{PartitionReport, Remark, Report};
+use super::report::{PartitionFacts, Remark, Report};
 
 /// Adds a partition to the report, out of its files that can be read, and what is wrong with them together.
 pub(super) fn check(bounds: &PartitionBounds, files: &[(&FileEntry, FileFacts)], report: &mut Report) {
     let partition = bounds.partition();
     let mut runs: Vec<(i64, i64)> = files.iter().flat_map(|(_, facts)| facts.runs.iter().copied()).collect();
     runs.sort_unstable();
-    let mut part = PartitionReport {
-        topic: bounds.topic.clone(),
-        partition: bounds.partition,
-        from: bounds.from,
-        to: bounds.to,
+    let mut held = PartitionReport::new(bounds);
+    for (file, facts) in files {
+        held.add(facts.rows, file.bytes);
+    }
+    let mut part = PartitionFacts {
+        held,
         first_offset: runs.first().map(|run| run.0),
         last_offset: runs.iter().map(|run| run.1 - 1).max(),
-        rows: files.iter().map(|(_, facts)| facts.rows).sum(),
-        files: files.len() as u64,
-        bytes: files.iter().map(|(file, _)| file.bytes).sum(),
         gaps: 0,
         offsets_without_record: 0,
         compared: None,
@@ -46,7 +45,7 @@ pub(super) fn check(bounds: &PartitionBounds, files: &[(&FileEntry, FileFacts)],
     report.partitions.push(part);
 }
 
-fn count_gap(part: &mut PartitionReport, from: i64, to: i64) {
+fn count_gap(part: &mut PartitionFacts, from: i64, to: i64) {
     if from < to {
         part.gaps += 1;
         part.offsets_without_record += from.abs_diff(to);

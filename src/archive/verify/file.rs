@@ -137,15 +137,13 @@ fn check_footer(footer: Option<Footer>, header: &ArchiveHeader, entry: &FileEntr
         rows: entry.rows,
     };
     let parts = [
-        ("topic and partition", footer.partition == expected.partition),
-        ("offsets", footer.offsets == expected.offsets),
-        ("topic id", footer.topic_id == expected.topic_id),
-        ("cluster id", footer.cluster_id == expected.cluster_id),
-        ("number of rows", footer.rows == expected.rows),
+        ("another topic or partition", footer.partition == expected.partition),
+        ("other offsets", footer.offsets == expected.offsets),
+        ("another topic id", footer.topic_id == expected.topic_id),
+        ("another cluster id", footer.cluster_id == expected.cluster_id),
+        ("another number of rows", footer.rows == expected.rows),
     ];
     for (part, _) in parts.iter().filter(|(_, is_equal)| !is_equal) {
-        problems.push(format!(
-            "has another {part} in its footer than the manifest and the header say"
-        ));
+        problems.push(format!("has {part} in its footer than the manifest and the header say"));
     }
 }

@@ -15,6 +15,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use connectors::kafka::config::Connection;
+use connectors::kafka::options::{End, Start};
 use connectors::parquet::archive::{FileEntry, Listing};
 use connectors::parquet::archived;
 use engine::metrics::Metrics;
@@ -22,7 +23,7 @@ use engine::pipeline::Stop;
 use engine::{Error, Partition, Positions, Result};
 
 use self::file::FileFacts;
-pub use self::report::{PartitionReport, Remark, Report};
+pub use self::report::{PartitionFacts, Remark, Report};
 use super::parallel::in_parallel;
 
 /// What to verify.
@@ -44,7 +45,18 @@ pub struct Against {
     /// The cluster.
     pub connection: Connection,
     /// The topic that the archive was restored to; `None` for the topics that it was made of.
-    pub restored_as: Option<String>,
+    pub restored_as: Option<Restored>,
+}
+
+/// A topic that records of an archive went back to.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The topic.
+    pub topic: String,
+    /// The first records that did.
+    pub from: Start,
+    /// The first records that did not.
+    pub to: End,
 }
 
 impl Plan {
@@ -55,7 +67,12 @@ impl Plan {
     pub fn run(&self, stop: &Stop, metrics: &Metrics) -> Result<Option<Report>> {
         // Before the list is read: a file is on it before it appears.
         let found = archived::paths(&self.dir);
-        let listing = Listing::read(&self.dir)?;
+        let listing = match Listing::read(&self.dir) {
+            Err(Error::Sink { output, problem }) => {
+                return Ok(Some(Report::unreadable(&self.dir, format!("{output}: {problem}"))));
+            }
+            listing => listing?,
+        };
         let header = &listing.header;
         if let Some(topic) = self.topic.as_ref().filter(|topic| !header.topics.contains_key(*topic)) {
             let topics: Vec<_> = header.topics.keys().map(String::as_str).collect();
@@ -95,7 +112,7 @@ impl Plan {
             coverage::check(bounds, &files, &mut report);
         }
         if self.against.is_none() {
-            report.note_gaps();
+            report.note_gaps(header.settings.skips_bad_rows());
         }
         if let Some(against) = &self.against {
             let compared = broker::check(self, against, &listing, stop, metrics, &mut report)?;

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use connectors::parquet::archive::{FileEntry, Listing};
-use engine::{OffsetRange, Partition};
+use engine::Partition;
 use serde::Serialize;
+
+use super::super::PartitionReport;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,34 +18,23 @@ pub struct Report {
     /// Whether it holds all that it is to hold.
     pub complete: bool,
     /// The partitions.
-    pub partitions: Vec<PartitionReport>,
+    pub partitions: Vec<PartitionFacts>,
     /// What should not be.
     pub findings: Vec<Remark>,
     /// What the reader should know.
     pub notes: Vec<Remark>,
 }
 
-/// What the archive holds of one partition.
+/// What was found of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PartitionReport {
-    /// The topic.
-    pub topic: String,
-    /// The number of the partition.
-    pub partition: i32,
-    /// The first offset that the archive is to hold.
-    pub from: i64,
-    /// The first offset after the last.
-    pub to: i64,
+pub struct PartitionFacts {
+    /// What is held of it, by the files that can be read.
+    #[serde(flatten)]
+    pub held: PartitionReport,
     /// The offset of the first record, if there is one.
     pub first_offset: Option<i64>,
     /// The offset of the last record.
     pub last_offset: Option<i64>,
-    /// The rows of its files that can be read.
-    pub rows: u64,
-    /// Its files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
     /// Runs of offsets without a record.
     pub gaps: u64,
     /// Offsets in them.
@@ -69,6 +60,18 @@ pub struct Remark {
 }
 
 impl Report {
+    /// Returns the report of an archive that does not say what it is.
+    pub(super) fn unreadable(dir: &Path, problem: String) -> Self {
+        Self {
+            archive: dir.display().to_string(),
+            ok: false,
+            complete: false,
+            partitions: Vec::new(),
+            findings: vec![Remark::of_archive(problem)],
+            notes: Vec::new(),
+        }
+    }
+
     pub(super) fn new(dir: &Path, listing: &Listing) -> Self {
         let mut report = Self {
             archive: dir.display().to_string(),
@@ -97,21 +100,25 @@ impl Report {
         report
     }
 
-    pub(super) fn partition_mut(&mut self, partition: &Partition) -> Option<&mut PartitionReport> {
-        let is_meant =
-            |part: &&mut PartitionReport| part.topic == *partition.stream && part.partition == partition.index;
-        self.partitions.iter_mut().find(is_meant)
+    pub(super) fn partition_mut(&mut self, partition: &Partition) -> Option<&mut PartitionFacts> {
+        self.partitions.iter_mut().find(|part| part.partition() == *partition)
     }
 
-    /// Notes the offsets without a record, whose cause only the brokers know.
-    pub(super) fn note_gaps(&mut self) {
+    /// Notes the offsets without a record, whose cause only the brokers know. A choosy archive leaves bad records out.
+    pub(super) fn note_gaps(&mut self, is_choosy: bool) {
+        let causes = match is_choosy {
+            true => "bad records that were left out (on_bad skip), compaction or transactions",
+            false => "compaction or transactions",
+        };
         let gaps = self.partitions.iter().filter(|part| part.gaps > 0);
         let notes = gaps.map(|part| {
-            let (count, offsets) = (part.gaps, part.offsets_without_record);
-            let problem = format!(
-                "{offsets} offsets in {count} runs have no record: compaction or transactions; --against asks the brokers"
-            );
-            Remark::of_partition(&Partition::new(part.topic.as_str(), part.partition), problem)
+            let offsets = part.offsets_without_record;
+            let runs = match part.gaps {
+                1 => "one run".to_owned(),
+                count => format!("{count} runs"),
+            };
+            let problem = format!("{offsets} offsets in {runs} have no record: {causes}; --against asks the brokers");
+            Remark::of_partition(&part.partition(), problem)
         });
         let notes: Vec<_> = notes.collect();
         self.notes.extend(notes);
@@ -138,15 +145,16 @@ impl Report {
         let mut lines = vec![titles.map(str::to_owned)];
         let offset = |offset: Option<i64>| offset.map_or("-".to_owned(), |offset| offset.to_string());
         lines.extend(self.partitions.iter().map(|part| {
+            let held = &part.held;
             [
-                format!("{}[{}]", part.topic, part.partition),
-                part.from.to_string(),
-                part.to.to_string(),
+                part.partition().to_string(),
+                held.from.to_string(),
+                held.to.to_string(),
                 offset(part.first_offset),
                 offset(part.last_offset),
-                part.rows.to_string(),
-                part.files.to_string(),
-                part.bytes.to_string(),
+                held.rows.to_string(),
+                held.files.to_string(),
+                held.bytes.to_string(),
                 part.offsets_without_record.to_string(),
                 part.compared.map_or("-".to_owned(), |rows| rows.to_string()),
             ]
@@ -171,12 +179,10 @@ impl Report {
     }
 }
 
-impl PartitionReport {
-    pub(super) fn offsets(&self) -> OffsetRange {
-        OffsetRange {
-            from: self.from,
-            to: self.to,
-        }
+impl PartitionFacts {
+    /// Returns the partition.
+    pub(super) fn partition(&self) -> Partition {
+        Partition::new(self.held.topic.as_str(), self.held.partition)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::job::setting::{OneOrNamed, Part};
 impl Checker<'_> {
     /// Returns the archive, if the job is one: it has no query, and a folder of Parquet files for the records themselves.
     pub(super) fn archive(&mut self, tables: &JobTables, sources: &mut [SourcePlan]) -> Option<ArchivePlan> {
-        if !matches!(tables.query, Part::Missing) || matches!(tables.sink, Part::Broken) {
+        if !self.is_archive || matches!(tables.sink, Part::Broken) {
             return None;
         }
         let Some((at, sink)) = folder(tables) else {
@@ -127,7 +127,7 @@ impl Checker<'_> {
         let reset = kafka.on_data_loss.value == DataLossPolicy::Reset;
         self.refuse(
             reset.then_some(kafka.on_data_loss.place),
-            "a replay with an end can't begin again: expected fail or skip",
+            "an archive can't begin again: expected fail or skip",
         );
         self.refuse(
             given(&kafka.readers, at),

@@ -24,6 +24,8 @@ struct Checker<'a> {
     /// Whether several sources are Kafka's, which share a group then.
     shares_group: bool,
     has_dead_letter: bool,
+    /// Whether there is no query, so that the job is an archive, or nothing.
+    is_archive: bool,
     /// The clusters of the sources, for sinks that name no brokers.
     clusters: Vec<ConnectionPlan>,
     report: &'a mut Report,
@@ -36,6 +38,7 @@ pub(super) fn plan(tables: &JobTables, file_stem: &str, texts: Texts, report: &m
         job: name,
         shares_group: source::kafka_sources(tables) > 1,
         has_dead_letter: !matches!(tables.dead_letter, Part::Missing),
+        is_archive: matches!(tables.query, Part::Missing),
         clusters: vec![],
         report,
     };

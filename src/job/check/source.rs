@@ -226,7 +226,8 @@ impl Checker<'_> {
     fn on_bad(&mut self, common: &SourceKeys) -> BadRows {
         match &common.on_bad {
             Some(policy) => {
-                if policy.value == BadRows::DeadLetter {
+                // An archive has none, and says so.
+                if policy.value == BadRows::DeadLetter && !self.is_archive {
                     self.need_dead_letter(policy.place);
                 }
                 policy.value

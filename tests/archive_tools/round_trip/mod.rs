@@ -107,14 +107,7 @@ pub(crate) fn of_all_kinds(records: u64) -> String {
 pub(crate) fn of_a_compacted_topic(records: u64) -> String {
     let records = records.min(COMPACTED_MAX);
     let trip = Trip::new("round-trip-compacted", records);
-    let topic = Broker::unique("compacted");
-    let settings = [
-        ("cleanup.policy", "compact"),
-        ("segment.ms", "100"),
-        ("min.cleanable.dirty.ratio", "0.01"),
-        ("max.compaction.lag.ms", "100"),
-    ];
-    trip.broker.create_topic(&topic, 1, &settings);
+    let topic = trip.broker.compacted_topic();
     let keyed = |number: u64| NewRecord {
         key: Some((number * 7 % (records / 3)).to_string().into_bytes()),
         ..NewRecord::of(format!("record {number}"))

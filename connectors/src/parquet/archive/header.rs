@@ -38,6 +38,9 @@ pub struct ArchiveHeader {
     pub partitions: Vec<PartitionBounds>,
 }
 
+/// What is between the description of a format and what becomes of bad rows.
+const BAD_ROWS: &str = "; bad rows: ";
+
 /// Why a header always has a text.
 const KEYS: &str = "a header has string keys only";
 
@@ -204,6 +207,17 @@ impl PartitionBounds {
 }
 
 impl Settings {
+    /// Returns how values are read, and what becomes of those that can't be, as [`format`](Self::format) has it.
+    pub fn format_of(values: &str, bad_rows: impl std::fmt::Display) -> String {
+        format!("{values}{BAD_ROWS}{bad_rows}")
+    }
+
+    /// Returns whether records whose value can't be read are left out.
+    pub fn skips_bad_rows(&self) -> bool {
+        let bad_rows = self.format.as_deref().and_then(|format| format.rsplit_once(BAD_ROWS));
+        bad_rows.is_some_and(|(_, bad_rows)| bad_rows == "skip")
+    }
+
     /// Returns the first setting that is not the same in `other`: its name, its value here, and its value there.
     pub fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let fields = |settings: &Self| match serde_json::to_value(settings) {
@@ -253,17 +267,21 @@ pub(super) mod tests {
         assert_eq!(settings().difference(&other), Some(differs));
     }
 
-    #[test]
-    fn an_archive_is_complete_when_the_manifest_reaches_the_ends() {
-        let mut header = ArchiveHeader::new(settings());
-        header.partitions = vec![PartitionBounds {
+    fn bounds(cuts: &[i64]) -> PartitionBounds {
+        PartitionBounds {
             topic: "web".to_owned(),
             partition: 0,
             from: 5,
             to: 10,
             archived: 5,
-            cuts: Vec::new(),
-        }];
+            cuts: cuts.to_vec(),
+        }
+    }
+
+    #[test]
+    fn an_archive_is_complete_when_the_manifest_reaches_the_ends() {
+        let mut header = ArchiveHeader::new(settings());
+        header.partitions = vec![bounds(&[])];
         assert!(!header.is_complete());
         header.partitions[0].complete();
         assert!(header.is_complete());
@@ -275,14 +293,7 @@ pub(super) mod tests {
         let path = dir.path().join(PRIVATE).join(HEADER);
         fs::create_dir(dir.path().join(PRIVATE)).expect("a folder");
         let mut header = ArchiveHeader::new(settings());
-        header.partitions = vec![PartitionBounds {
-            topic: "web".to_owned(),
-            partition: 0,
-            from: 5,
-            to: 10,
-            archived: 5,
-            cuts: vec![7],
-        }];
+        header.partitions = vec![bounds(&[7])];
         let text = header.to_text();
         fs::write(&path, &text).expect("a file");
         assert_eq!(ArchiveHeader::read(dir.path()).expect("a header"), Some(header));
@@ -296,14 +307,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_end_is_a_border_until_the_manifest_has_reached_it() {
-        let mut bounds = PartitionBounds {
-            topic: "web".to_owned(),
-            partition: 0,
-            from: 5,
-            to: 10,
-            archived: 5,
-            cuts: Vec::new(),
-        };
+        let mut bounds = bounds(&[]);
         bounds.extend(20);
         bounds.extend(15);
         assert_eq!((bounds.to, bounds.cuts.as_slice()), (20, &[10][..]));
