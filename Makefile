@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The demo needs no SQL, whose planner is the larger half of the build.
+# The demo needs no SQL, whose planner is the larger half of the build, and no object stores.
 demo: setup ## count words of a log in an in-process broker, live, for 15 seconds
 	@cargo build --release --locked --bin millstream --no-default-features
 	@$(TARGET)/release/millstream demo
@@ -20,6 +20,7 @@ build: setup ## build the program: target/release/millstream
 test: setup-test ## run all tests against a real Kafka broker, which is fetched and started by itself
 	@scripts/fetch-kafka.sh
 	@scripts/fetch-duckdb.sh
+	@scripts/fetch-s3.sh
 	@scripts/compare/test_compare.py
 	@cargo test --workspace --locked
 

@@ -3,6 +3,8 @@
 mod harness;
 
 mod archive;
+#[cfg(feature = "object-store")]
+mod archive_store;
 mod archive_tools;
 mod bad_input;
 mod bounds;

@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use connectors::kafka::config::Connection;
 use connectors::kafka::options::{End, KafkaColumn, SourceOptions};
 use connectors::parquet::Compression;
-use connectors::parquet::archive::{CHUNK_ROWS, FileLimits};
+use connectors::parquet::archive::{CHUNK_ROWS, FileLimits, Location};
 use engine::metrics::Metrics;
 use engine::pipeline::Stop;
 use millstream::archive::{Layout, Outcome, ReplayOptions, SEGMENT_OFFSETS};
@@ -145,7 +145,7 @@ fn replay(broker: &Broker, topic: &str, threads: usize, folder: &Path, times: &m
     let mut source = SourceOptions::new(connection, vec![topic.to_owned()], Broker::unique("figures"));
     source.to = Some(End::Latest);
     let options = ReplayOptions {
-        dir: folder.to_owned(),
+        location: Location::Folder(folder.to_owned()),
         source,
         layout: Layout::Envelope,
         compression: Compression::default(),

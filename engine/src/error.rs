@@ -121,6 +121,14 @@ pub enum Error {
         /// The holder's process id.
         pid: u32,
     },
+    /// A living process works on this archive, of which no more is known than what it says of itself.
+    #[error("{what} is in use by {holder}: stop it first")]
+    HeldBy {
+        /// The archive.
+        what: String,
+        /// Who it is, where, and since when.
+        holder: String,
+    },
     /// Another process took this job over while this one was away; nothing more is written.
     #[error("fenced: another process took over {what}; this one wrote nothing after that")]
     Fenced {

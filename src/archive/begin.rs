@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use connectors::kafka::options::{End, SourceOptions};
 use connectors::kafka::ranges::{PartitionRange, Ranges};
-use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, NO_END, PartitionBounds, Settings};
+use connectors::parquet::archive::{ArchiveHeader, ArchiveWriter, NO_END, PartitionBounds, Settings};
 use engine::{Error, Positions, Result};
 
 use super::{ReplayOptions, segments};
 
 /// A replay that may begin to read.
 pub(super) struct Begun {
-    pub(super) archive: ArchiveFolder,
+    pub(super) archive: ArchiveWriter,
     /// The topics; `None` when there was no need to look at them.
     pub(super) ranges: Option<Ranges>,
     pub(super) pending: Vec<PartitionRange>,
@@ -28,12 +28,12 @@ pub(super) struct Begun {
 /// # Errors
 /// When the folder is of another replay or can't be written, or the bounds do not exist.
 pub(super) fn begin(options: &ReplayOptions, settings: &Settings, end: &str) -> Result<Begun> {
-    if ArchiveHeader::read(&options.dir)?.is_some() {
-        return go_on(options, settings, end, ArchiveFolder::open(&options.dir)?);
+    if ArchiveHeader::read(&*options.location.site()?)?.is_some() {
+        return go_on(options, settings, end, ArchiveWriter::open(&options.location)?);
     }
     let ranges = Ranges::open(options.source.clone())?;
     let header = new_header(options, settings.clone(), end, &ranges)?;
-    let mut archive = ArchiveFolder::open(&options.dir)?;
+    let mut archive = ArchiveWriter::open(&options.location)?;
     if archive.header().is_some() {
         // Another process has begun it meanwhile.
         return go_on(options, settings, end, archive);
@@ -75,7 +75,7 @@ fn partition_bounds(range: &PartitionRange) -> PartitionBounds {
 
 /// Goes on with an archive: one that is not complete to the end that was fixed when it began; a complete one to what an end
 /// that moves is now, as that of a nightly command; either to another end.
-fn go_on(options: &ReplayOptions, settings: &Settings, end: &str, mut archive: ArchiveFolder) -> Result<Begun> {
+fn go_on(options: &ReplayOptions, settings: &Settings, end: &str, mut archive: ArchiveWriter) -> Result<Begun> {
     let gone_on = check_same(options, settings, archive.header().expect("the caller has seen it"))
         .and_then(|()| renew(options, end, &mut archive));
     match gone_on {
@@ -98,7 +98,7 @@ fn go_on(options: &ReplayOptions, settings: &Settings, end: &str, mut archive: A
 fn renew(
     options: &ReplayOptions,
     end: &str,
-    archive: &mut ArchiveFolder,
+    archive: &mut ArchiveWriter,
 ) -> Result<(Option<Ranges>, Vec<PartitionRange>)> {
     let header = archive.header().expect("the caller has seen it").clone();
     let mut source = options.source.clone();
@@ -115,7 +115,7 @@ fn renew(
     if is_due {
         let renewed = extended(&header, end_of(&options.source)?, end, &ranges);
         let renewed = renewed.map_err(|problem| match problem {
-            Error::Invalid(problem) => Error::Invalid(format!("the archive in {}: {problem}", options.dir.display())),
+            Error::Invalid(problem) => Error::Invalid(format!("the archive in {}: {problem}", options.location)),
             other => other,
         })?;
         if renewed != header {
@@ -184,8 +184,8 @@ fn before_the_end(end: &End, to: i64, bounds: &PartitionBounds) -> Error {
 fn check_same(options: &ReplayOptions, settings: &Settings, header: &ArchiveHeader) -> Result<()> {
     let refused = |what: &str, was: &str, now: &str| {
         Err(Error::Invalid(format!(
-            "the archive in {} is of another replay: {what} was `{was}`, now it is `{now}`; use another folder",
-            options.dir.display()
+            "the archive in {} is of another replay: {what} was `{was}`, now it is `{now}`; use another place",
+            options.location
         )))
     };
     let source = &options.source;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
-use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, Compaction, FileEntry, Listing, check_lengths};
+use connectors::parquet::archive::{ArchiveHeader, ArchiveWriter, Compaction, FileEntry, Listing, Location};
 use engine::metrics::Metrics;
 use engine::pipeline::{Outcome, Stop};
 use engine::{Error, Partition, Positions, Result};
@@ -15,7 +14,7 @@ use super::parallel::in_parallel;
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The archive.
-    pub dir: PathBuf,
+    pub location: Location,
     /// The bytes of a file that are not to be exceeded.
     pub target: u64,
     /// Files that are written at once.
@@ -39,12 +38,13 @@ impl Plan {
     /// # Errors
     /// When there is no complete archive, it can't be read, or a file is missing or has another length.
     pub fn effect(&self) -> Result<Effect> {
-        let listing = Listing::read(&self.dir)?;
+        let site = self.location.site()?;
+        let listing = Listing::read(&*site)?;
         self.check_complete(&listing.header)?;
         self.check_whole(&listing)?;
         // What a compaction that was interrupted has made may not have its place yet.
         if listing.is_at_rest {
-            check_lengths(&self.dir, listing.files.values())?;
+            site.check_lengths(&listing.files.values().collect::<Vec<_>>())?;
         }
         let compaction = Compaction::of(listing.files.values(), self.target);
         let names: BTreeSet<_> = compaction.groups.iter().flatten().collect();
@@ -63,8 +63,8 @@ impl Plan {
     /// Nothing is lost: another run goes on.
     pub fn run(&self, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
         // Before a start finishes what was begun: a manifest that it writes would hide that there was none.
-        self.check_whole(&Listing::read(&self.dir)?)?;
-        let mut archive = ArchiveFolder::open(&self.dir)?;
+        self.check_whole(&Listing::read(&*self.location.site()?)?)?;
+        let mut archive = ArchiveWriter::open(&self.location)?;
         let outcome = self.compact(&mut archive, stop, metrics);
         let closed = archive.close();
         let outcome = outcome?;
@@ -72,7 +72,7 @@ impl Plan {
         Ok(outcome)
     }
 
-    fn compact(&self, archive: &mut ArchiveFolder, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
+    fn compact(&self, archive: &mut ArchiveWriter, stop: &Stop, metrics: &Metrics) -> Result<Outcome> {
         if let Some(header) = archive.header() {
             self.check_complete(header)?;
         }
@@ -100,13 +100,13 @@ impl Plan {
     }
 
     /// Returns the compaction to do: one that was begun, or the one that is asked for; `None` when nothing is left.
-    fn next(&self, archive: &ArchiveFolder) -> Result<Option<Compaction>> {
+    fn next(&self, archive: &ArchiveWriter) -> Result<Option<Compaction>> {
         if let Some(begun) = archive.take_up_compaction()? {
             return Ok(Some(begun));
         }
         let files = archive.contents()?.files;
         // All of them, before the first change: what lacks a file is not to look tidy.
-        check_lengths(archive.root(), files.values())?;
+        archive.site().check_lengths(&files.values().collect::<Vec<_>>())?;
         let asked = Compaction::of(files.values(), self.target);
         if asked.groups.is_empty() {
             return Ok(None);
@@ -131,14 +131,11 @@ impl Plan {
     }
 
     fn refused(&self, problem: String) -> Error {
-        Error::Invalid(format!(
-            "the archive {} can't be compacted: {problem}",
-            self.dir.display()
-        ))
+        Error::Invalid(format!("the archive {} can't be compacted: {problem}", self.location))
     }
 }
 
-fn merge(archive: &ArchiveFolder, group: &[FileEntry], metrics: &Metrics) -> Result<()> {
+fn merge(archive: &ArchiveWriter, group: &[FileEntry], metrics: &Metrics) -> Result<()> {
     let file = archive.merge(group)?;
     metrics.rows_in.add(file.rows);
     metrics.bytes_in.add(group.iter().map(|file| file.bytes).sum());

@@ -26,11 +26,10 @@ pub mod verify;
 mod work;
 
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
 
 use arrow::datatypes::Schema;
 use connectors::kafka::options::SourceOptions;
-use connectors::parquet::archive::{CHUNK_BYTES, CHUNK_ROWS, FileLimits, FilePlan, Settings};
+use connectors::parquet::archive::{CHUNK_BYTES, CHUNK_ROWS, FileLimits, FilePlan, Location, Settings};
 use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
 use engine::operator::Operator;
@@ -53,7 +52,7 @@ const WORKER_BYTES: u64 = 96 << 20;
 #[derive(Clone, Debug)]
 pub struct ReplayOptions {
     /// The archive.
-    pub dir: PathBuf,
+    pub location: Location,
     /// What is read; it has an end. The columns are those of the layout, and batches as large as an archive's.
     pub source: SourceOptions,
     /// What of the records is kept.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use connectors::decode::DecodeRows;
 use connectors::kafka::ranges::{PartitionRange, Ranges};
-use connectors::parquet::archive::{ArchiveFolder, ArchiveHeader, FilePlan, Settings};
+use connectors::parquet::archive::{ArchiveHeader, ArchiveWriter, FilePlan, Settings};
 use engine::metrics::Metrics;
 use engine::pipeline::Stop;
 use engine::queue::Receiver;
@@ -34,7 +34,7 @@ pub(super) struct Form {
 
 /// A replay under way.
 pub(super) struct Replay<'a> {
-    pub(super) archive: ArchiveFolder,
+    pub(super) archive: ArchiveWriter,
     pub(super) ranges: Ranges,
     /// Topics that are deleted or made again are noticed here.
     pub(super) watched: Receiver<Event>,
@@ -52,7 +52,7 @@ impl<'a> Replay<'a> {
     pub(super) fn new(
         options: &ReplayOptions,
         form: Form,
-        archive: ArchiveFolder,
+        archive: ArchiveWriter,
         mut ranges: Ranges,
         stop: &'a Stop,
         metrics: &'a Metrics,
@@ -157,7 +157,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-fn header(archive: &ArchiveFolder) -> &ArchiveHeader {
+fn header(archive: &ArchiveWriter) -> &ArchiveHeader {
     archive.header().expect("a replay that is under way was begun")
 }
 

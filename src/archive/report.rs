@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use connectors::parquet::archive::{ArchiveFolder, PartitionBounds};
+use connectors::parquet::archive::{ArchiveWriter, PartitionBounds};
 use engine::{OffsetRange, Result};
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ impl Report {
     ///
     /// # Errors
     /// When its manifest or journal can't be read.
-    pub(super) fn of(archive: &ArchiveFolder) -> Result<Self> {
+    pub(super) fn of(archive: &ArchiveWriter) -> Result<Self> {
         let mut report = Self {
             complete: archive.header().is_some_and(|header| header.is_complete()),
             rows: 0,

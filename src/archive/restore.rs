@@ -2,13 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use connectors::kafka::config::Connection;
 use connectors::kafka::options::{End, Start};
 use connectors::kafka::restore::{RestoreOptions, Restorer};
 use connectors::kafka::topic::{self, CREATED_WITH, Topic};
+use connectors::parquet::archive::Location;
 use connectors::parquet::archived::PartitionRows;
 use engine::metrics::Metrics;
 use engine::pipeline::{Outcome, Stop};
@@ -30,7 +30,7 @@ const NAP: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The archive.
-    pub dir: PathBuf,
+    pub location: Location,
     /// Which of its topics; the only one if none is named.
     pub topic: Option<String>,
     /// The first records.
@@ -79,7 +79,7 @@ impl Plan {
     /// # Errors
     /// When the archive can't be read, the topic is not fit for it, or the brokers can't be reached.
     pub fn prepare(self) -> Result<Restore> {
-        let selection = Selection::new(&self.dir, self.topic.as_deref(), &self.from, &self.to)?;
+        let selection = Selection::new(&self.location, self.topic.as_deref(), &self.from, &self.to)?;
         let target = self.target(&selection)?;
         let notes = self.notes(&selection, &target);
         let options = RestoreOptions {

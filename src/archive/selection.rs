@@ -1,10 +1,10 @@
 //! Which records of an archive are meant: one topic's, in a range of offsets for each partition.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 
 use connectors::kafka::options::{End, PartitionOffsets, Start};
-use connectors::parquet::archive::Listing;
+use connectors::parquet::archive::{Listing, Location, Site};
 use connectors::parquet::archived::{self, ArchivedFile};
 use engine::{Error, OffsetRange, Partition, Result};
 
@@ -24,15 +24,14 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Returns the records of `topic` in the archive `dir`, from `from` to `to`; without a topic those of the only one. A
+    /// Returns the records of `topic` in the archive at `location`, from `from` to `to`; without a topic those of the only one. A
     /// time stands for the first record of that time or later, as it does in Kafka.
     ///
     /// # Errors
     /// When the archive can't be read, has not just this topic, or a bound is not one of an archive.
-    pub fn new(dir: &Path, topic: Option<&str>, from: &Start, to: &End) -> Result<Self> {
-        let mut files = archived::files(dir)?;
-        check_whole(dir, &mut files)?;
-        let topic = chosen(dir, &files, topic)?;
+    pub fn new(location: &Location, topic: Option<&str>, from: &Start, to: &End) -> Result<Self> {
+        let files = whole(location, &location.site()?)?;
+        let topic = chosen(location, &files, topic)?;
         let files: Vec<_> = files
             .into_iter()
             .filter(|file| *file.partition.stream == *topic)
@@ -138,11 +137,16 @@ impl Selection {
     }
 }
 
-/// Refuses an archive that does not hold all that it is to hold: what is missing would not be noticed later. Each file learns
-/// what the manifest says of it.
-fn check_whole(dir: &Path, files: &mut [ArchivedFile]) -> Result<()> {
-    let refused = |problem: String| Err(Error::Invalid(format!("the archive {}: {problem}", dir.display())));
-    let listing = Listing::read(dir)?;
+/// Returns the files of an archive that holds all that it is to hold: what is missing would not be noticed later.
+fn whole(location: &Location, site: &Arc<dyn Site>) -> Result<Vec<ArchivedFile>> {
+    let refused = |problem: String| Err(Error::Invalid(format!("the archive {location}: {problem}")));
+    let names = site.names()?;
+    if names.is_empty() {
+        return Err(Error::Invalid(format!(
+            "{location} holds no Parquet files: expected an archive that millstream replay made"
+        )));
+    }
+    let listing = Listing::read(&**site)?;
     if let Some(problem) = listing.problems.first() {
         return refused(format!("{problem}: millstream verify names all that is wrong"));
     }
@@ -159,37 +163,31 @@ fn check_whole(dir: &Path, files: &mut [ArchivedFile]) -> Result<()> {
             "it has the layout parsed: the records as they were are in the layout envelope or both".to_owned(),
         );
     }
-    for file in files.iter_mut() {
-        let name = file.path.strip_prefix(dir).unwrap_or(&file.path);
-        let entry = listing.files.get(&*name.to_string_lossy());
-        file.listed = entry.map(|entry| (entry.bytes, entry.crc32c));
-    }
-    let listed = files.iter().filter(|file| file.listed.is_some()).count();
-    if listed != files.len() || listed != listing.files.len() {
+    let found = names.iter().filter(|name| listing.files.contains_key(*name)).count();
+    if found != names.len() || found != listing.files.len() {
         return refused(format!(
-            "it holds {} files, and its manifest lists {}, {listed} of them: millstream verify names them",
-            files.len(),
+            "it holds {} files, and its manifest lists {}, {found} of them: millstream verify names them",
+            names.len(),
             listing.files.len()
         ));
     }
-    Ok(())
+    site.check_lengths(&listing.files.values().collect::<Vec<_>>())?;
+    Ok(archived::listed(site, listing.files.values(), &listing.header.topics))
 }
 
 /// Returns the topic that is meant.
-fn chosen(dir: &Path, files: &[ArchivedFile], topic: Option<&str>) -> Result<String> {
+fn chosen(location: &Location, files: &[ArchivedFile], topic: Option<&str>) -> Result<String> {
     let mut topics: Vec<&str> = files.iter().map(|file| &*file.partition.stream).collect();
     topics.dedup();
     match (topic, topics.as_slice()) {
         (Some(topic), topics) if topics.contains(&topic) => Ok(topic.to_owned()),
         (None, [only]) => Ok((*only).to_owned()),
         (Some(topic), topics) => Err(Error::Invalid(format!(
-            "the archive {} holds no topic {topic}, it holds {}",
-            dir.display(),
+            "the archive {location} holds no topic {topic}, it holds {}",
             topics.join(", ")
         ))),
         (None, topics) => Err(Error::Invalid(format!(
-            "the archive {} holds {} topics, {}: say which one with --topic",
-            dir.display(),
+            "the archive {location} holds {} topics, {}: say which one with --topic",
             topics.len(),
             topics.join(", ")
         ))),

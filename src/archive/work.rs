@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use connectors::decode::DecodeRows;
 use connectors::kafka::ranges::{PartitionRange, Ranges, Reading};
-use connectors::parquet::archive::{ArchiveFolder, FileEntry, FilePlan, SegmentWriter};
+use connectors::parquet::archive::{ArchiveWriter, FileEntry, FilePlan, SegmentWriter};
 use engine::batch::Batch;
 use engine::metrics::Metrics;
 use engine::operator::Operator;
@@ -25,7 +25,7 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// What the threads have in common.
 pub(super) struct Work<'a> {
-    pub(super) archive: &'a ArchiveFolder,
+    pub(super) archive: &'a ArchiveWriter,
     pub(super) ranges: &'a Ranges,
     /// Topics that are deleted or made again are noticed here.
     pub(super) watched: &'a Receiver<Event>,

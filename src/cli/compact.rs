@@ -1,10 +1,10 @@
 //! `millstream compact`: small files of an archive become larger ones.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use connectors::parquet::archive::Location;
 use engine::Result;
 use engine::metrics::Metrics;
 use engine::pipeline::Outcome;
@@ -28,9 +28,9 @@ one, never both. A compaction that was stopped or killed goes on when the comman
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Compact {
-    /// The archive's folder
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// The archive: its folder, or s3://BUCKET/PREFIX, gs://... or az://...
+    #[arg(value_name = "PLACE")]
+    location: Location,
     /// Bytes that the files which become one have together at most
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = value::bytes)]
     target: u64,
@@ -46,7 +46,7 @@ impl Compact {
     /// Compacts.
     pub(super) fn run(self, output: Output) -> Result<Exit> {
         let plan = Plan {
-            dir: self.dir,
+            location: self.location,
             target: self.target,
             threads: launch::threads(self.threads),
         };
@@ -63,7 +63,7 @@ impl Compact {
         }
         Ok(match outcome? {
             Outcome::Stopped => {
-                launch::say_how_to_go_on(&plan.dir.display().to_string());
+                launch::say_how_to_go_on(&plan.location.to_string());
                 Exit::Resumable
             }
             Outcome::Finished => {

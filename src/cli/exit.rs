@@ -73,7 +73,7 @@ fn exit_of(error: &Error) -> Exit {
         Error::Connect { .. } => Exit::Connect,
         Error::BadRecord { .. } | Error::TooManyBadRows { .. } => Exit::Bad,
         Error::DataLoss { .. } => Exit::Missing,
-        Error::Held { .. } | Error::Fenced { .. } | Error::Interrupted => Exit::Resumable,
+        Error::Held { .. } | Error::HeldBy { .. } | Error::Fenced { .. } | Error::Interrupted => Exit::Resumable,
         _ => Exit::Failed,
     }
 }

@@ -59,7 +59,8 @@ impl Launch<'_> {
                 Exit::Resumable
             }
             Outcome::Finished if is_resumed && self.metrics.rows_in.get() == 0 => {
-                say_nothing_left(self.checkpoint);
+                let kept_in = self.checkpoint.map(|dir| dir.display().to_string());
+                say_nothing_left(kept_in.as_deref());
                 Exit::Done
             }
             Outcome::Finished | Outcome::Stopped => Exit::Done,
@@ -96,11 +97,10 @@ pub(super) fn stop_on_signal(says: &'static str) -> Result<Arc<Stop>> {
 
 /// Says that there was nothing to do. Where a run ends is fixed when it is given that end, so that asking again does not go
 /// further.
-pub(super) fn say_nothing_left(checkpoint: Option<&Path>) {
-    if let Some(dir) = checkpoint {
+pub(super) fn say_nothing_left(kept_in: Option<&str>) {
+    if let Some(place) = kept_in {
         eprintln!(
-            "millstream: nothing left to do: the run kept in {} has reached its end; it goes on when it is given another one",
-            dir.display()
+            "millstream: nothing left to do: the run kept in {place} has reached its end; it goes on when it is given another one"
         );
     }
 }

@@ -1,11 +1,11 @@
 //! `millstream restore`: an archive goes back to a topic.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use connectors::kafka::options::{End, Start};
+use connectors::parquet::archive::Location;
 use engine::Result;
 use engine::metrics::Metrics;
 use engine::pipeline::Outcome;
@@ -32,9 +32,9 @@ time 1970-01-01T00:00:00.000Z is refused: the client has no way to send it.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Restore {
-    /// The archive's folder
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// The archive: its folder, or s3://BUCKET/PREFIX, gs://... or az://...
+    #[arg(value_name = "PLACE")]
+    location: Location,
     #[command(flatten)]
     connection: ConnectionArguments,
     /// Topic of the archive, if it holds several
@@ -72,7 +72,7 @@ impl Restore {
             .unwrap_or_else(|| format!("millstream-restore-{}", self.to_topic));
         let plan = Plan {
             connection: self.connection.connection(brokers)?,
-            dir: self.dir,
+            location: self.location,
             topic: self.topic,
             from: self.from,
             to: self.to,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use connectors::kafka::config::Connection;
 use connectors::kafka::options::{End, Start};
+use connectors::parquet::archive::Location;
 use engine::metrics::Metrics;
 use engine::{Error, Result};
 
@@ -22,6 +23,7 @@ Examples:
   millstream verify archive --against localhost:9092
   millstream verify archive --against localhost:9092 --restored-as logs-again
   millstream verify archive --against localhost:9092 --restored-as replayed --from 2026-01-31 --to 2026-02-01
+  millstream verify s3://bucket/archive
   millstream verify archive --format json --report verified.json
 
 Exit code 6: something is not as it should be; each finding names its file, or its partition and offset.";
@@ -30,9 +32,9 @@ Exit code 6: something is not as it should be; each finding names its file, or i
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
-    /// The archive's folder
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// The archive: its folder, or s3://BUCKET/PREFIX, gs://... or az://...
+    #[arg(value_name = "PLACE")]
+    location: Location,
     /// Only this topic of the archive
     #[arg(long, short = 't', value_name = "TOPIC")]
     topic: Option<String>,
@@ -86,7 +88,7 @@ impl Verify {
             })
         });
         let plan = Plan {
-            dir: self.dir,
+            location: self.location,
             topic: self.topic,
             against: against.transpose()?,
             threads: launch::threads(self.threads),

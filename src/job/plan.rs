@@ -14,6 +14,7 @@ use connectors::kafka::config::Connection;
 use connectors::kafka::given::GivenRecord;
 use connectors::kafka::options::{Client, DataLossPolicy, End, Start};
 use connectors::parquet::Compression;
+use connectors::parquet::archive::Location;
 pub use connectors::parquet::{DatePart, PartitionBy};
 use engine::{Error, Result};
 use serde_json::Value;
@@ -303,11 +304,11 @@ impl ParquetPlan {
     }
 }
 
-/// A folder that keeps the records of topics.
+/// A folder or bucket that keeps the records of topics.
 #[derive(Clone, Debug)]
 pub struct ArchivePlan {
-    /// The folder.
-    pub dir: PathBuf,
+    /// Where it is.
+    pub location: Location,
     /// What is kept of a record.
     pub layout: ArchiveLayout,
     /// The codec.
@@ -554,7 +555,7 @@ impl fmt::Display for SinkPlan {
 impl fmt::Display for ArchivePlan {
     /// Writes where records go, and what of them, in a line: `parquet out/logs, layout envelope`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "parquet {}, layout {}", self.dir.display(), self.layout)
+        write!(f, "parquet {}, layout {}", self.location, self.layout)
     }
 }
 

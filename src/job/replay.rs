@@ -26,7 +26,7 @@ pub fn options(plan: &JobPlan, threads: NonZeroUsize) -> Result<ReplayOptions> {
     records.to.get_or_insert(End::Latest);
     let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
     Ok(ReplayOptions {
-        dir: archive.dir.clone(),
+        location: archive.location.clone(),
         source: records,
         layout: layout(archive, source)?,
         compression: archive.compression,

@@ -21,7 +21,7 @@ use crate::harness::{PATIENCE, parquet};
 
 /// Returns a topic of two partitions with so many lines, in turns of a thousand.
 #[track_caller]
-fn topic_of(name: &str, lines: usize) -> String {
+pub(crate) fn topic_of(name: &str, lines: usize) -> String {
     let topic = Broker::shared().new_topic(name, 2);
     let line = |number: usize| format!("{number} {}", "x".repeat(number * 7 % 90));
     Broker::shared().produce_lines(&topic, 2, (0..lines).map(line));
@@ -43,7 +43,7 @@ fn replay(scratch: &Scratch, topic: &str, out: &str, options: &[&str]) -> Ended 
 
 /// Returns all files of a folder, by name, with their content.
 #[track_caller]
-fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let (mut found, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).expect("a folder that can be listed") {
@@ -61,7 +61,7 @@ fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Checks that two folders are the same, byte for byte.
 #[track_caller]
-fn expect_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>) {
+pub(crate) fn expect_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>) {
     let names = |folder: &BTreeMap<String, Vec<u8>>| folder.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(found), names(expected));
     let differing = expected.iter().find(|(name, bytes)| found[*name] != **bytes);

@@ -9,6 +9,8 @@ pub(crate) mod parquet;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod records;
+#[cfg(feature = "object-store")]
+pub(crate) mod s3;
 pub(crate) mod scratch;
 pub(crate) mod seeded;
 pub(crate) mod topics;

@@ -153,12 +153,6 @@ impl StoredFile {
         reader.map_err(|error| failed(&self.name, error))
     }
 
-    /// Returns the value of a key in the footer, if it is there.
-    pub(super) fn property(&self, key: &str) -> Option<&str> {
-        let (_, value) = self.properties().find(|(name, _)| *name == key)?;
-        Some(value)
-    }
-
     /// Returns all keys in the footer that have a value.
     pub(super) fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.metadata.metadata().file_metadata().key_value_metadata();
@@ -178,14 +172,6 @@ impl StoredFile {
         let names = [column.to_owned(), format!("_{column}")];
         let place = names.iter().filter_map(|name| schema.index_of(name).ok()).max()?;
         Some(schema.field(place).name())
-    }
-
-    /// Returns the least and the greatest value of a column of the record, 64-bit integers or times, if the footer tells.
-    pub(super) fn extremes(&self, column: &str) -> Option<(i64, i64)> {
-        let column = self.record_column(column)?;
-        let groups = self.metadata.metadata().row_groups().iter();
-        let all: Option<Vec<_>> = groups.map(|group| extremes(group, column)).collect();
-        all?.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Returns all rows with all columns.

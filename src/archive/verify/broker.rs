@@ -1,13 +1,14 @@
 //! The records of an archive against those of topics: the ones it was made of, or the one that it went back to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::envelope::Envelope;
 use connectors::kafka::options::{DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
 use connectors::kafka::ranges::{PartitionRange, Ranges};
 use connectors::kafka::topic;
-use connectors::parquet::archive::Listing;
-use connectors::parquet::archived::{ArchivedFile, PartitionRows};
+use connectors::parquet::archive::{Listing, Site};
+use connectors::parquet::archived::{self, ArchivedFile, PartitionRows};
 use engine::metrics::Metrics;
 use engine::pipeline::Stop;
 use engine::queue::Receiver;
@@ -74,6 +75,7 @@ struct Compared {
 /// Compares; returns whether it came to its end.
 pub(super) fn check(
     plan: &Plan,
+    site: &Arc<dyn Site>,
     against: &Against,
     listing: &Listing,
     stop: &Stop,
@@ -83,7 +85,7 @@ pub(super) fn check(
     if listing.header.settings.layout == "parsed" {
         return Err(Error::Invalid(format!(
             "the archive {} has the layout parsed, without the records as they were: there is nothing to compare",
-            plan.dir.display()
+            plan.location
         )));
     }
     let mut topics: Vec<_> = report.partitions.iter().map(|part| part.held.topic.clone()).collect();
@@ -95,12 +97,8 @@ pub(super) fn check(
             restored.topic
         )));
     }
-    let mut files = Vec::new();
-    for entry in listing.files.values().filter(|entry| topics.contains(&entry.topic)) {
-        // What can't be read is a finding already.
-        files.extend(ArchivedFile::open(&plan.dir.join(&entry.name)).ok());
-    }
-    files.sort_by(|a, b| (&a.partition, a.offsets.from).cmp(&(&b.partition, b.offsets.from)));
+    let entries = listing.files.values().filter(|entry| topics.contains(&entry.topic));
+    let files = archived::listed(site, entries, &listing.header.topics);
     for topic in topics {
         let is_committed = listing.header.settings.isolation == "read_committed";
         let ranges = Ranges::open(options(against, &topic, is_committed))?;
@@ -208,7 +206,7 @@ impl Restored {
         if (&self.from, &self.to) == (&Start::Earliest, &End::Latest) {
             return Ok(());
         }
-        let ranges = Selection::new(&plan.dir, Some(name), &self.from, &self.to)?.ranges;
+        let ranges = Selection::new(&plan.location, Some(name), &self.from, &self.to)?.ranges;
         // A partition without files has nothing that could be restored.
         parts.retain(|part| ranges.contains_key(&part.partition));
         for part in parts {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use connectors::parquet::archive::{ArchiveHeader, FileEntry, Footer, checksum, file_name};
+use connectors::parquet::archive::{ArchiveHeader, FileEntry, Footer, Site, checksum, file_name};
 use connectors::parquet::archived::FileRows;
 use engine::metrics::Metrics;
 use engine::{Error, Partition, Result};
@@ -25,13 +25,15 @@ pub(super) struct FileFacts {
 /// # Errors
 /// When the process can't go on. A file that is not there, or that the operating system can't read, is a problem and no error.
 pub(super) fn check(
-    dir: &Path,
+    site: &dyn Site,
     header: &ArchiveHeader,
     entry: &FileEntry,
     metrics: &Metrics,
 ) -> Result<(Option<FileFacts>, Vec<String>)> {
-    let path = dir.join(&entry.name);
-    let (bytes, crc32c) = match checksum(&path) {
+    let found = site
+        .fetch(&entry.name)
+        .and_then(|local| Ok((checksum(local.path())?, local)));
+    let ((bytes, crc32c), local) = match found {
         Ok(found) => found,
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             let lost = format!("is missing: {} rows of offsets {}", entry.rows, entry.offsets());
@@ -52,7 +54,7 @@ pub(super) fn check(
     if !file_name_fits(entry) {
         problems.push("has a name that is not that of its partition and offsets in the manifest".to_owned());
     }
-    let facts = match read(&path, header, entry, &mut problems) {
+    let facts = match read(local.path(), header, entry, &mut problems) {
         Ok(facts) => Some(facts),
         Err(Error::Source { problem, .. }) => {
             problems.push(unreadable(&problem));

@@ -10,14 +10,12 @@ mod coverage;
 mod file;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use connectors::kafka::config::Connection;
 use connectors::kafka::options::{End, Start};
-use connectors::parquet::archive::{FileEntry, Listing};
-use connectors::parquet::archived;
+use connectors::parquet::archive::{FileEntry, Listing, Location};
 use engine::metrics::Metrics;
 use engine::pipeline::Stop;
 use engine::{Error, Partition, Positions, Result};
@@ -30,7 +28,7 @@ use super::parallel::in_parallel;
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The archive.
-    pub dir: PathBuf,
+    pub location: Location,
     /// Only this topic of it.
     pub topic: Option<String>,
     /// What to compare the records with.
@@ -65,11 +63,12 @@ impl Plan {
     /// # Errors
     /// When there is no archive, or it or the brokers can't be read. Damage is no error but a finding.
     pub fn run(&self, stop: &Stop, metrics: &Metrics) -> Result<Option<Report>> {
+        let site = self.location.site()?;
         // Before the list is read: a file is on it before it appears.
-        let found = archived::paths(&self.dir);
-        let listing = match Listing::read(&self.dir) {
+        let found = site.names()?;
+        let listing = match Listing::read(&*site) {
             Err(Error::Sink { output, problem }) => {
-                return Ok(Some(Report::unreadable(&self.dir, format!("{output}: {problem}"))));
+                return Ok(Some(Report::unreadable(&self.location, format!("{output}: {problem}"))));
             }
             listing => listing?,
         };
@@ -78,12 +77,12 @@ impl Plan {
             let topics: Vec<_> = header.topics.keys().map(String::as_str).collect();
             return Err(Error::Invalid(format!(
                 "the archive {} holds no topic {topic}, it holds {}",
-                self.dir.display(),
+                self.location,
                 topics.join(", ")
             )));
         }
-        let mut report = Report::new(&self.dir, &listing);
-        self.find_strangers(&found?, &listing, &mut report);
+        let mut report = Report::new(&self.location, &listing);
+        find_strangers(&found, &listing, &mut report);
         let files: Vec<_> = listing
             .files
             .values()
@@ -91,7 +90,7 @@ impl Plan {
             .collect();
         set_bounds(metrics, &files);
         let facts = in_parallel(self.threads, &files, |file| {
-            (!stop.is_raised()).then(|| file::check(&self.dir, header, file, metrics))
+            (!stop.is_raised()).then(|| file::check(&*site, header, file, metrics))
         });
         let mut by_partition: BTreeMap<Partition, Vec<(&FileEntry, FileFacts)>> = BTreeMap::new();
         for (file, facts) in files.iter().zip(facts) {
@@ -115,7 +114,7 @@ impl Plan {
             report.note_gaps(header.settings.skips_bad_rows());
         }
         if let Some(against) = &self.against {
-            let compared = broker::check(self, against, &listing, stop, metrics, &mut report)?;
+            let compared = broker::check(self, &site, against, &listing, stop, metrics, &mut report)?;
             if !compared {
                 return Ok(None);
             }
@@ -127,17 +126,16 @@ impl Plan {
     fn is_meant(&self, topic: &str) -> bool {
         self.topic.as_ref().is_none_or(|meant| meant == topic)
     }
+}
 
-    /// Looks for Parquet files that the archive does not list.
-    fn find_strangers(&self, found: &[PathBuf], listing: &Listing, report: &mut Report) {
-        for path in found {
-            let name = path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy();
-            if !listing.files.contains_key(&*name) {
-                report.findings.push(Remark::of_name(
-                    &name,
-                    "is not in the manifest: readers see its rows, and the archive does not know it".to_owned(),
-                ));
-            }
+/// Looks for Parquet files that the archive does not list.
+fn find_strangers(found: &BTreeSet<String>, listing: &Listing, report: &mut Report) {
+    for name in found {
+        if !listing.files.contains_key(name) {
+            report.findings.push(Remark::of_name(
+                name,
+                "is not in the manifest: readers see its rows, and the archive does not know it".to_owned(),
+            ));
         }
     }
 }

@@ -1,8 +1,6 @@
 //! What was found, for people and for programs.
 
-use std::path::Path;
-
-use connectors::parquet::archive::{FileEntry, Listing};
+use connectors::parquet::archive::{FileEntry, Listing, Location};
 use engine::Partition;
 use serde::Serialize;
 
@@ -61,9 +59,9 @@ pub struct Remark {
 
 impl Report {
     /// Returns the report of an archive that does not say what it is.
-    pub(super) fn unreadable(dir: &Path, problem: String) -> Self {
+    pub(super) fn unreadable(location: &Location, problem: String) -> Self {
         Self {
-            archive: dir.display().to_string(),
+            archive: location.to_string(),
             ok: false,
             complete: false,
             partitions: Vec::new(),
@@ -72,9 +70,9 @@ impl Report {
         }
     }
 
-    pub(super) fn new(dir: &Path, listing: &Listing) -> Self {
+    pub(super) fn new(location: &Location, listing: &Listing) -> Self {
         let mut report = Self {
-            archive: dir.display().to_string(),
+            archive: location.to_string(),
             ok: true,
             complete: listing.header.is_complete(),
             partitions: Vec::new(),

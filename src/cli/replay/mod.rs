@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use connectors::decode::BadRows;
 use connectors::kafka::options::{Client, DataLossPolicy, End, KafkaColumn, SourceOptions, Start};
-use connectors::parquet::archive::FileLimits;
+use connectors::parquet::archive::{FileLimits, Location};
 use connectors::parquet::{Compression, PartitionBy};
 use engine::metrics::Metrics;
 use engine::{Error, Result};
@@ -33,6 +33,7 @@ Examples:
   millstream replay -b localhost:9092 --topic-pattern '^web-' --out archive --file-span 1h --rate 50MB/s
   millstream replay -b localhost:9092 -t logs --out archive --partition-by 'date(timestamp),topic'
   millstream replay -b localhost:9092 -t access --out archive --layout both --input-format combined --on-bad null
+  AWS_REGION=eu-central-1 millstream replay -b localhost:9092 -t logs --out s3://bucket/archive
   millstream replay -b localhost:9092 -t logs --out archive --follow
   millstream new replay --out archive.toml && millstream replay archive.toml --from 7d --set sink.dir=week
   duckdb -c \"SELECT count(*) FROM 'archive/**/*.parquet'\"
@@ -74,9 +75,10 @@ pub(super) struct Replay {
     /// Archive all topics whose names match this regular expression, internal ones left out
     #[arg(long, value_name = "REGEX", requires = "brokers")]
     topic_pattern: Option<String>,
-    /// Folder for the Parquet files
-    #[arg(long, short, value_name = "DIR", required_unless_present = "job")]
-    out: Option<PathBuf>,
+    /// Folder for the Parquet files; or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, with their settings in
+    /// AWS_*, GOOGLE_* and AZURE_*
+    #[arg(long, short, value_name = "PLACE", required_unless_present = "job")]
+    out: Option<Location>,
     /// Where to start: earliest, latest, committed, a time (2026-01-31T12:00:00Z), an age (1h), or offsets (0:120,1:4000)
     /// [default: earliest, or that of the job]
     #[arg(long, value_name = "WHERE")]
@@ -170,7 +172,7 @@ impl Replay {
     }
 
     fn archive(&self, options: ReplayOptions, output: Output) -> Result<Exit> {
-        let dir = options.dir.clone();
+        let place = options.location.to_string();
         let age = self.follow.age();
         let stop = launch::stop_on_signal(match age {
             None => "stopping; files under way will be written again",
@@ -180,7 +182,7 @@ impl Replay {
         let progress = (!output.quiet).then(|| {
             let source = &options.source;
             let input = source.topic_pattern.clone().unwrap_or_else(|| source.topics.join(","));
-            let progress = self.progress.of_work("replay", &input, &dir.display().to_string());
+            let progress = self.progress.of_work("replay", &input, &place);
             progress.start(Arc::clone(&metrics))
         });
         let outcome = match age {
@@ -193,14 +195,11 @@ impl Replay {
         let (report, exit) = match outcome? {
             Outcome::Complete(report) => (report, Exit::Done),
             Outcome::NothingLeft(report) => {
-                eprintln!(
-                    "millstream: nothing left to do: {} holds all up to its end",
-                    dir.display()
-                );
+                eprintln!("millstream: nothing left to do: {place} holds all up to its end");
                 (report, Exit::Done)
             }
             Outcome::Stopped(report) => {
-                launch::say_resumable(Some(&dir));
+                launch::say_how_to_go_on(&place);
                 (report, Exit::Resumable)
             }
         };
@@ -228,7 +227,7 @@ impl Replay {
             return Err(Error::Invalid("`--file-bytes` must be at least 1".to_owned()));
         }
         Ok(ReplayOptions {
-            dir: self.folder().to_owned(),
+            location: self.location().clone(),
             source,
             layout: self.layout()?,
             compression: self.compression,
@@ -246,9 +245,9 @@ impl Replay {
         })
     }
 
-    /// Returns the folder of a replay without a job.
-    fn folder(&self) -> &Path {
-        self.out.as_deref().expect("`--out` is required without a job")
+    /// Returns where a replay without a job writes to.
+    fn location(&self) -> &Location {
+        self.out.as_ref().expect("`--out` is required without a job")
     }
 
     fn layout(&self) -> Result<Layout> {

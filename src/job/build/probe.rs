@@ -7,6 +7,7 @@ use std::thread;
 
 use connectors::kafka::options::SourceOptions;
 use connectors::kafka::source::KafkaSource;
+use connectors::parquet::archive::{ArchiveHeader, Location};
 use engine::source::Source;
 use engine::{Error, Result};
 use nix::unistd::{AccessFlags, access};
@@ -35,6 +36,7 @@ enum Look<'a> {
     Source(&'a SourcePlan),
     Sink(&'a SinkPlan),
     Folder(&'a Path),
+    Archive(&'a Location),
 }
 
 /// Looks at everything that a job reads from or writes to, all of it at once: servers that are away cost their patience once.
@@ -52,7 +54,7 @@ pub fn probe(plan: &JobPlan) -> Vec<Finding> {
         .iter()
         .map(|sink| ("dead letters".to_owned(), Look::Sink(sink)));
     let archive = plan.archive.iter();
-    let archive = archive.map(|archive| ("archive".to_owned(), Look::Folder(&archive.dir)));
+    let archive = archive.map(|archive| ("archive".to_owned(), Look::Archive(&archive.location)));
     let checkpoint = plan.run.checkpoint.iter();
     let checkpoint = checkpoint.map(|dir| ("checkpoint".to_owned(), Look::Folder(dir)));
     let sinks = sinks.chain(dead_letters).chain(archive);
@@ -83,6 +85,7 @@ impl Look<'_> {
             Self::Sink(SinkPlan::Kafka(kafka)) => topic(&kafka.connection, &kafka.topic),
             Self::Sink(SinkPlan::File { path, .. }) => file(path),
             Self::Folder(dir) => folder(dir),
+            Self::Archive(location) => archive(location),
         }
     }
 }
@@ -129,6 +132,17 @@ fn file(path: &Path) -> Result<String> {
         true => writable(path),
         false => folder(path.parent().unwrap_or(Path::new(""))),
     }
+}
+
+/// Looks at the place of an archive. Whether the user may write to a bucket is known only to who writes.
+fn archive(location: &Location) -> Result<String> {
+    if let Location::Folder(dir) = location {
+        return folder(dir);
+    }
+    Ok(match ArchiveHeader::read(&*location.site()?)? {
+        Some(_) => "it is there".to_owned(),
+        None => "it will be made".to_owned(),
+    })
 }
 
 /// Looks whether a folder can be written to, or made.

@@ -38,7 +38,7 @@ impl Checker<'_> {
                 .iter_mut()
                 .for_each(|source| source.formats = vec![FormatPlan::Raw]);
         }
-        Some(archive_plan(at, sink, layout))
+        archive_plan(at, sink, layout, self.report)
     }
 
     /// Refuses the keys of an archive in the sink of a query.
@@ -215,12 +215,16 @@ fn given<T>(key: &At<T>, table: Place) -> Option<Place> {
     (key.place != table).then_some(key.place)
 }
 
-fn archive_plan(at: &At<Sink>, sink: &ParquetSink, layout: ArchiveLayout) -> ArchivePlan {
+fn archive_plan(at: &At<Sink>, sink: &ParquetSink, layout: ArchiveLayout, report: &mut Report) -> Option<ArchivePlan> {
     let bloom_filter = || list(sink.bloom_filter.as_ref());
     let mut columns = sink::columns(at);
     columns.extend(bloom_filter().map(|column| At::new(column.value.0.clone(), column.place)));
-    ArchivePlan {
-        dir: sink.dir.value.0.clone().into(),
+    let location = sink.dir.value.0.parse();
+    let location = location
+        .map_err(|problem: String| report.error(sink.dir.place, problem))
+        .ok()?;
+    Some(ArchivePlan {
+        location,
         layout,
         compression: sink.compression.value,
         bloom_filter: bloom_filter().map(|column| column.value.0.clone()).collect(),
@@ -232,5 +236,5 @@ fn archive_plan(at: &At<Sink>, sink: &ParquetSink, layout: ArchiveLayout) -> Arc
         file_span: sink.file_span.map(|span| span.value),
         segment_offsets: sink.segment.map_or(SEGMENT_OFFSETS, |segment| segment.value),
         columns,
-    }
+    })
 }

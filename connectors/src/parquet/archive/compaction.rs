@@ -3,22 +3,19 @@
 //! Which files become one is fixed in `compaction.json` before the first of them vanishes, since the sizes of those that are
 //! done would give other groups. So a compaction that was killed goes on to the same folder.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-
 use engine::{Error, OffsetRange, Result};
 use serde::{Deserialize, Serialize};
 
 use super::super::stored::StoredFile;
 use super::file::{ArchiveFile, Making};
-use super::folder::ArchiveFolder;
 use super::journal::{Appearing, Commit};
 use super::limits::FileLimits;
 use super::listing::checksum;
 use super::manifest::{FileEntry, check_name};
 use super::plan::FilePlan;
-use super::{FORMAT, check_format, unusable};
+use super::site::{LocalFile, Site};
+use super::writer::ArchiveWriter;
+use super::{FORMAT, check_format, private_path, unusable};
 
 /// The groups of files that become one, in the private sub-folder while a compaction is under way.
 pub(super) const COMPACTION: &str = "compaction.json";
@@ -59,12 +56,11 @@ impl Compaction {
         }
     }
 
-    fn read(path: &Path) -> Result<Option<Self>> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", path)(error)),
+    fn read(site: &dyn Site) -> Result<Option<Self>> {
+        let Some(bytes) = site.read(COMPACTION)? else {
+            return Ok(None);
         };
+        let path = &private_path(site, COMPACTION);
         let found: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(path, error))?;
         check_format(path, found.format)?;
         found
@@ -76,16 +72,16 @@ impl Compaction {
     }
 }
 
-impl ArchiveFolder {
+impl ArchiveWriter {
     /// Takes up the compaction that was begun and not finished, if there is one.
     ///
     /// # Errors
     /// When it can't be read, or the folder can't be written.
     pub fn take_up_compaction(&self) -> Result<Option<Compaction>> {
-        let begun = Compaction::read(&self.private().join(COMPACTION))?;
+        let begun = Compaction::read(self.site())?;
         if begun.is_some() {
             // A start that found commits of it has put them into the manifest, and the journal away.
-            self.make_journal()?;
+            self.held().begin_journal()?;
         }
         Ok(begun)
     }
@@ -96,8 +92,8 @@ impl ArchiveFolder {
     /// When it can't be written, or another process took over.
     pub fn begin_compaction(&self, compaction: &Compaction) -> Result<()> {
         let text = serde_json::to_string(compaction).expect("a compaction has string keys only");
-        self.replace(COMPACTION, text.as_bytes())?;
-        self.make_journal()
+        self.held().replace(COMPACTION, text.as_bytes())?;
+        self.held().begin_journal()
     }
 
     /// Writes the manifest of all files as they are now, and ends the compaction.
@@ -106,7 +102,7 @@ impl ArchiveFolder {
     /// When the folder can't be written, or another process took over.
     pub fn end_compaction(&mut self) -> Result<()> {
         self.complete()?;
-        self.remove(COMPACTION)
+        self.held().remove(COMPACTION)
     }
 
     /// Makes one file of `files`, which are of one partition and in order; it appears when they have vanished.
@@ -148,7 +144,8 @@ impl ArchiveFolder {
 
     /// Returns how a file that takes the place of `file` is made: as the archive's files are, whatever their size.
     fn plan_of(&self, file: &FileEntry) -> Result<FilePlan> {
-        let stored = self.stored(file)?;
+        let local = self.site().fetch(&file.name)?;
+        let stored = stored(&local)?;
         let header = self
             .header()
             .ok_or_else(|| unusable(self.root(), "there is no header"))?;
@@ -164,10 +161,11 @@ impl ArchiveFolder {
     /// Adds the rows of a file. Its checksum is looked at first: what is damaged must not look whole afterwards.
     fn append(&self, merged: &mut ArchiveFile, plan: &FilePlan, file: &FileEntry) -> Result<()> {
         let path = self.root().join(&file.name);
-        if checksum(&path)? != (file.bytes, file.crc32c) {
+        let local = self.site().fetch(&file.name)?;
+        if checksum(local.path())? != (file.bytes, file.crc32c) {
             return Err(unusable(&path, "it is not what the manifest says: run verify"));
         }
-        let (stored, mut rows) = (self.stored(file)?, 0);
+        let (stored, mut rows) = (stored(&local)?, 0);
         if stored.arrow_schema().fields() != plan.schema.fields() {
             return Err(unusable(&path, "its columns are not those of the files beside it"));
         }
@@ -184,12 +182,12 @@ impl ArchiveFolder {
             false => Err(unusable(&path, format!("it has {rows} rows, expected {}", file.rows))),
         }
     }
+}
 
-    fn stored(&self, file: &FileEntry) -> Result<StoredFile> {
-        let path = self.root().join(&file.name);
-        let name = path.to_str().ok_or_else(|| unusable(&path, "the path is not UTF-8"))?;
-        StoredFile::open_as_written(name)
-    }
+fn stored(file: &LocalFile) -> Result<StoredFile> {
+    let path = file.path();
+    let name = path.to_str().ok_or_else(|| unusable(path, "the path is not UTF-8"))?;
+    StoredFile::open_as_written(name)
 }
 
 fn folder(name: &str) -> Option<&str> {

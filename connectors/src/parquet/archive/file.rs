@@ -7,20 +7,21 @@ use engine::{OffsetRange, Partition, Result};
 
 use super::super::staged::StagedFile;
 use super::chunks::Chunks;
-use super::folder::{ArchiveFolder, StagedPath};
 use super::footer::Footer;
 use super::journal::Appearing;
 use super::limits::Times;
 use super::manifest::FileEntry;
 use super::name::file_name;
 use super::plan::FilePlan;
+use super::site::StagedPath;
+use super::writer::ArchiveWriter;
 
 const MICROS_PER_MILLI: i64 = 1000;
 
 /// What files are made of, and where.
 #[derive(Debug)]
 pub(super) struct Making<'a> {
-    pub(super) archive: &'a ArchiveFolder,
+    pub(super) archive: &'a ArchiveWriter,
     pub(super) plan: &'a FilePlan,
     pub(super) partition: Partition,
 }

@@ -1,129 +1,136 @@
-//! An archive's folder on disk: who works on it, what is under way, what is final.
+//! An archive in a folder on disk: who works on it, what is under way, what is final.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::checkpoint::{Lease, durable};
-use engine::{Error, OffsetRange, Partition, Result, fault};
+use engine::{Error, Result, fault};
 
+use super::super::archived;
 use super::super::folder::{self, OWNER, PRIVATE};
 use super::super::staging::Staging;
-use super::header::{ArchiveHeader, PartitionBounds};
 use super::journal::{self, Commit};
-use super::manifest::{self, FileEntry, Manifest};
-use super::{HEADER, JOURNAL, MANIFEST, unusable};
+use super::manifest::FileEntry;
+use super::site::{HeldSite, LocalFile, Site, StagedPath};
+use super::{HEADER, JOURNAL, unusable};
 
-/// An archive that this process alone may write to. Many threads may commit at once.
+/// A folder, for those who only read it.
 #[derive(Debug)]
-pub struct ArchiveFolder {
+pub(super) struct FolderSite {
     root: PathBuf,
     private: PathBuf,
+}
+
+/// A folder that this process alone may write to.
+#[derive(Debug)]
+pub(super) struct HeldFolder {
+    site: FolderSite,
     lease: Lease,
     staging: Staging,
-    header: Option<ArchiveHeader>,
     next_commit: AtomicU64,
     next_staged: AtomicU64,
 }
 
-/// What an archive holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// The files, by name.
-    pub files: BTreeMap<String, FileEntry>,
-    /// The offsets that commits of the journal cover, beside those that the header calls archived.
-    pub covered: BTreeMap<Partition, Vec<OffsetRange>>,
-    /// Why the files may not be those that the manifest listed once.
-    pub damage: Option<String>,
-}
+impl FolderSite {
+    /// Returns the folder `root`, which need not be there.
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            private: root.join(PRIVATE),
+            root: root.to_owned(),
+        }
+    }
 
-/// A file under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StagedPath {
-    /// Its name, which a commit gives.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-}
-
-impl ArchiveFolder {
-    /// Takes the right to write to the archive in `root`, or to a new folder; finishes what was committed, and removes
-    /// what was not.
+    /// Takes the right to write to the folder; finishes what was committed, and removes what was not.
     ///
     /// # Errors
     /// [`Error::Held`] while another process works on it; when the folder holds something else, is damaged, or can't be
     /// written.
-    pub fn open(root: &Path) -> Result<Self> {
-        let root = std::path::absolute(root).map_err(Error::io("find", root))?;
-        let private = root.join(PRIVATE);
-        if ArchiveHeader::read(&root)?.is_none() {
-            check_unused(&root, &private)?;
+    pub(super) fn hold(&self) -> Result<HeldFolder> {
+        let site = Self::new(&std::path::absolute(&self.root).map_err(Error::io("find", &self.root))?);
+        if site.read(HEADER)?.is_none() {
+            check_unused(&site.root, &site.private)?;
         }
-        let lease = Lease::acquire(&private, generation()).map_err(|error| match error {
+        let lease = Lease::acquire(&site.private, generation()).map_err(|error| match error {
             Error::Held { pid, .. } => Error::Held {
-                path: root.clone(),
+                path: site.root.clone(),
                 pid,
             },
             other => other,
         })?;
-        let staging = Staging::take_over(&root, &private, lease.generation())?;
-        let mut archive = Self {
-            // Read again: the one before may have gone on until now.
-            header: ArchiveHeader::read(&root)?,
+        let staging = Staging::take_over(&site.root, &site.private, lease.generation())?;
+        let mut held = HeldFolder {
             next_commit: AtomicU64::new(0),
             next_staged: AtomicU64::new(0),
-            root,
-            private,
+            site,
             lease,
             staging,
         };
-        archive.recover()?;
-        Ok(archive)
+        held.recover()?;
+        Ok(held)
     }
+}
 
-    /// Returns the folder.
-    pub fn root(&self) -> &Path {
+impl Site for FolderSite {
+    fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Returns the archive's header; `None` until it is begun.
-    pub fn header(&self) -> Option<&ArchiveHeader> {
-        self.header.as_ref()
-    }
-
-    /// Returns what the archive holds: the manifest's files, as the journal changes them.
-    ///
-    /// # Errors
-    /// When the manifest or the journal can't be read, or is damaged.
-    pub fn contents(&self) -> Result<Contents> {
-        let contents = Contents::read(&self.private)?;
-        match contents.damage {
-            Some(damage) => Err(unusable(&self.private.join(MANIFEST), damage)),
-            None => Ok(contents),
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.private.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
 
-    /// Writes the header: of a new archive, or of one that is to hold more.
-    ///
-    /// # Errors
-    /// When it can't be written, or another process took over.
-    pub fn set_header(&mut self, header: ArchiveHeader) -> Result<()> {
-        self.replace(HEADER, header.to_text().as_bytes())?;
-        self.make_journal()?;
-        self.header = Some(header);
+    fn journal(&self) -> Result<Vec<Commit>> {
+        let commits = journal::read(&self.private.join(JOURNAL))?;
+        Ok(commits.into_iter().map(|(_, commit)| commit).collect())
+    }
+
+    fn under_way(&self) -> Result<u64> {
+        under_way(&self.private)
+    }
+
+    fn names(&self) -> Result<BTreeSet<String>> {
+        let name = |path: PathBuf| {
+            let name = path.strip_prefix(&self.root).unwrap_or(&path);
+            name.to_string_lossy().into_owned()
+        };
+        Ok(archived::paths(&self.root)?.into_iter().map(name).collect())
+    }
+
+    fn check_lengths(&self, files: &[&FileEntry]) -> Result<()> {
+        for file in files {
+            let path = self.root.join(&file.name);
+            let problem = match fs::metadata(&path) {
+                Ok(found) if !found.is_file() => "it is no file".to_owned(),
+                Ok(found) if found.len() == file.bytes => continue,
+                Ok(found) => format!("it is {} bytes long, expected {}", found.len(), file.bytes),
+                Err(error) if error.kind() == ErrorKind::NotFound => "it is missing".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return Err(unusable(&path, format!("{problem}: run verify")));
+        }
         Ok(())
     }
 
-    /// Returns the number of commits, with those before the manifest was written.
-    pub fn commits(&self) -> u64 {
-        self.next_commit.load(Ordering::Relaxed)
+    fn fetch(&self, name: &str) -> Result<LocalFile> {
+        Ok(LocalFile::own(self.root.join(name)))
+    }
+}
+
+impl HeldSite for HeldFolder {
+    fn site(&self) -> &dyn Site {
+        &self.site
     }
 
-    /// Returns the place of a new file under way. What is not committed vanishes with the next start.
-    pub fn stage(&self) -> StagedPath {
+    fn stage(&self) -> StagedPath {
         let number = self.next_staged.fetch_add(1, Ordering::Relaxed);
         // The journal still has the names that earlier runs used.
         let name = format!("{}-{number:08}.inprogress", self.lease.generation());
@@ -133,14 +140,10 @@ impl ArchiveFolder {
         }
     }
 
-    /// Makes what was staged and synced appear, and other files vanish: all of it, also if the process ends in between.
-    ///
-    /// # Errors
-    /// When the folder can't be written, another process took over, or a name is taken.
-    pub fn commit(&self, commit: &Commit) -> Result<()> {
+    fn commit(&self, commit: &Commit) -> Result<()> {
         let number = self.next_commit.fetch_add(1, Ordering::Relaxed);
         let name = journal::name(number);
-        let (staged, journal) = (self.staging.join(&name), self.private.join(JOURNAL));
+        let (staged, journal) = (self.staging.join(&name), self.site.private.join(JOURNAL));
         let written = durable::write_synced(&staged, commit.to_text().as_bytes());
         written.map_err(|error| self.explain(error))?;
         folder::sync_folder(self.staging.path()).map_err(|error| self.explain(error))?;
@@ -152,56 +155,57 @@ impl ArchiveFolder {
         Ok(())
     }
 
-    /// Writes the manifest, says in the header that all of it is there, and forgets the journal.
-    ///
-    /// # Errors
-    /// When the folder can't be written, or another process took over.
-    pub fn complete(&mut self) -> Result<()> {
-        let contents = self.contents()?;
-        self.replace(MANIFEST, manifest::to_text(&contents.files).as_bytes())?;
-        fault::point("archive_after_manifest");
-        if let Some(mut header) = self.header.clone() {
-            header.partitions.iter_mut().for_each(PartitionBounds::complete);
-            self.replace(HEADER, header.to_text().as_bytes())?;
-            self.header = Some(header);
+    fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
+        let staged = self.staging.join(name);
+        durable::write_synced(&staged, content).map_err(|error| self.explain(error))?;
+        durable::publish(&staged, &self.site.private.join(name)).map_err(|error| self.explain(error))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let (path, removed) = (self.site.private.join(name), self.staging.join(name));
+        match fs::rename(&path, &removed) {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.staging.path().is_dir() => Ok(()),
+            Err(error) => Err(self.staging.failed("rename", &path, error)),
+            Ok(()) => folder::sync_folder(&self.site.private),
         }
-        fault::point("archive_after_header");
+    }
+
+    fn begin_journal(&self) -> Result<()> {
+        folder::create_folder(&self.site.private.join(JOURNAL))?;
+        folder::sync_folder(&self.site.private)
+    }
+
+    fn end_journal(&self) -> Result<()> {
         // All of it at once: a part of a journal could bring back what a later part of it made vanish.
-        let (journal, done) = (self.private.join(JOURNAL), self.staging.join(JOURNAL));
+        let (journal, done) = (self.site.private.join(JOURNAL), self.staging.join(JOURNAL));
         match fs::rename(&journal, &done) {
             Err(error) if error.kind() == ErrorKind::NotFound && self.staging.path().is_dir() => {}
             Err(error) => return Err(self.staging.failed("rename", &journal, error)),
             Ok(()) => fs::remove_dir_all(&done).map_err(Error::io("remove", &done))?,
         }
-        folder::sync_folder(&self.private)
+        folder::sync_folder(&self.site.private)
     }
 
-    /// Ends the work, and leaves no trace of who did it. An archive that is not complete can be gone on with.
-    ///
-    /// # Errors
-    /// When the folder can't be written.
-    pub fn close(self) -> Result<()> {
+    fn close(self: Box<Self>) -> Result<()> {
         let staging = self.staging.path();
         fs::remove_dir_all(staging).map_err(|error| self.staging.failed("remove", staging, error))?;
         self.lease.release()
     }
 
-    /// Turns the failure of an act in the folder into [`Error::Fenced`] if another process took over.
-    pub fn explain(&self, error: Error) -> Error {
+    fn explain(&self, error: Error) -> Error {
         self.staging.explain(error)
     }
+}
 
+impl HeldFolder {
     fn recover(&mut self) -> Result<()> {
-        let commits = journal::read(&self.private.join(JOURNAL))?;
+        let commits = journal::read(&self.site.private.join(JOURNAL))?;
         for (_, commit) in &commits {
             self.apply(commit)?;
         }
         self.clear_staging()?;
         self.next_commit = AtomicU64::new(commits.last().map_or(0, |(number, _)| number + 1));
-        match &self.header {
-            Some(header) if header.is_complete() && !commits.is_empty() => self.complete(),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn clear_staging(&self) -> Result<()> {
@@ -222,7 +226,7 @@ impl ArchiveFolder {
     fn apply(&self, commit: &Commit) -> Result<()> {
         let mut folders = BTreeSet::new();
         for name in &commit.vanish {
-            let path = self.root.join(name);
+            let path = self.site.root.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &path)(error)),
                 _ => folders.extend(path.parent().filter(|folder| folder.is_dir()).map(Path::to_owned)),
@@ -239,7 +243,7 @@ impl ArchiveFolder {
 
     /// Makes the folders of a file, and adds all whose names it changes to `changed`.
     fn make_folders(&self, name: &str, changed: &mut BTreeSet<PathBuf>) -> Result<()> {
-        let mut folder = self.root.clone();
+        let mut folder = self.site.root.clone();
         changed.insert(folder.clone());
         for part in Path::new(name).parent().into_iter().flatten() {
             folder.push(part);
@@ -252,7 +256,7 @@ impl ArchiveFolder {
 
     /// Gives one staged file its final name.
     fn publish(&self, staged: &Path, file: &FileEntry) -> Result<()> {
-        let target = self.root.join(&file.name);
+        let target = self.site.root.join(&file.name);
         let present = match fs::metadata(&target) {
             Ok(metadata) => Some(metadata.len()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -263,7 +267,7 @@ impl ArchiveFolder {
             (true, None) => fs::rename(staged, &target).map_err(|error| self.staging.failed("rename", staged, error)),
             (false, Some(bytes)) if bytes == file.bytes => Ok(()),
             (true, Some(_)) => Err(folder::refused(
-                &self.root,
+                &self.site.root,
                 format!(
                     "{} exists already and is not of this archive: move it away and start again",
                     file.name
@@ -272,7 +276,7 @@ impl ArchiveFolder {
             (false, present) => match self.staging.failed("rename", staged, ErrorKind::NotFound.into()) {
                 fenced @ Error::Fenced { .. } => Err(fenced),
                 _ => Err(folder::refused(
-                    &self.root,
+                    &self.site.root,
                     format!(
                         "{} is {}, expected {} bytes, and it is not staged either: restore it",
                         file.name,
@@ -283,84 +287,33 @@ impl ArchiveFolder {
             },
         }
     }
-
-    /// Returns the private sub-folder.
-    pub(super) fn private(&self) -> &Path {
-        &self.private
-    }
-
-    /// Makes the journal's folder, which a complete archive has not.
-    pub(super) fn make_journal(&self) -> Result<()> {
-        folder::create_folder(&self.private.join(JOURNAL))?;
-        folder::sync_folder(&self.private)
-    }
-
-    /// Removes a file of the private folder, if it is there.
-    pub(super) fn remove(&self, name: &str) -> Result<()> {
-        let (path, removed) = (self.private.join(name), self.staging.join(name));
-        match fs::rename(&path, &removed) {
-            Err(error) if error.kind() == ErrorKind::NotFound && self.staging.path().is_dir() => Ok(()),
-            Err(error) => Err(self.staging.failed("rename", &path, error)),
-            Ok(()) => folder::sync_folder(&self.private),
-        }
-    }
-
-    /// Replaces a file of the private folder.
-    pub(super) fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
-        let staged = self.staging.join(name);
-        durable::write_synced(&staged, content).map_err(|error| self.explain(error))?;
-        durable::publish(&staged, &self.private.join(name)).map_err(|error| self.explain(error))
-    }
 }
 
-impl Contents {
-    /// Reads the manifest and the journal of the private sub-folder.
-    ///
-    /// # Errors
-    /// When one of them can't be read.
-    pub(super) fn read(private: &Path) -> Result<Self> {
-        let Manifest { files, damage } = manifest::read(&private.join(MANIFEST))?;
-        let mut contents = Self {
-            files,
-            covered: BTreeMap::new(),
-            damage,
-        };
-        for (_, commit) in journal::read(&private.join(JOURNAL))? {
-            contents.take(commit);
+/// Returns the number of files in the staging folders.
+fn under_way(private: &Path) -> Result<u64> {
+    let mut count = 0;
+    for item in list(private)? {
+        let path = item.map_err(Error::io("list", private))?.path();
+        let is_staging = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("staging-"));
+        if !is_staging {
+            continue;
         }
-        Ok(contents)
-    }
-
-    /// Returns the offsets of `partition` that commits of the journal cover.
-    pub fn covered_of(&self, partition: &Partition) -> &[OffsetRange] {
-        self.covered.get(partition).map_or(&[], Vec::as_slice)
-    }
-
-    fn take(&mut self, commit: Commit) {
-        for name in &commit.vanish {
-            self.files.remove(name);
-        }
-        for appearing in commit.appear {
-            self.files.insert(appearing.file.name.clone(), appearing.file);
-        }
-        if let Some(covers) = commit.covers {
-            let partition = Partition::new(covers.topic, covers.partition);
-            let offsets = OffsetRange {
-                from: covers.from,
-                to: covers.to,
-            };
-            self.covered.entry(partition).or_default().push(offsets);
+        for file in list(&path)? {
+            let file = file.map_err(Error::io("list", &path))?.path();
+            count += u64::from(file.extension().is_some_and(|extension| extension == "inprogress"));
         }
     }
+    Ok(count)
 }
 
-impl StagedPath {
-    /// Makes the file, new and empty.
-    ///
-    /// # Errors
-    /// When it can't be made.
-    pub fn create(&self) -> Result<File> {
-        File::create(&self.path).map_err(Error::io("create", &self.path))
+/// Lists a folder; one that is gone meanwhile is empty.
+fn list(folder: &Path) -> Result<impl Iterator<Item = std::io::Result<fs::DirEntry>>> {
+    match fs::read_dir(folder) {
+        Ok(items) => Ok(Some(items).into_iter().flatten()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(Error::io("list", folder)(error)),
     }
 }
 

@@ -1,15 +1,12 @@
 //! The header: what an archive is of, and all that decides its names and bytes.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
 
-use engine::{Error, OffsetRange, Partition, Result};
+use engine::{OffsetRange, Partition, Result};
 use serde::{Deserialize, Serialize};
 
-use super::super::folder::PRIVATE;
-use super::{FORMAT, HEADER, check_format, unusable};
+use super::site::Site;
+use super::{FORMAT, HEADER, check_format, private_path, unusable};
 
 /// The end, in words, of an archive that goes on and on.
 pub const NO_END: &str = "none";
@@ -115,28 +112,26 @@ impl ArchiveHeader {
         }
     }
 
-    /// Returns the header of the archive in `dir`; `None` when there is none.
+    /// Returns the header of the archive at `site`; `None` when there is none.
     ///
     /// # Errors
     /// When it can't be read, is damaged, or is of a later version.
-    pub fn read(dir: &Path) -> Result<Option<Self>> {
-        match Self::find(dir)? {
-            Some((_, Some(damage))) => Err(unusable(&dir.join(PRIVATE).join(HEADER), damage)),
+    pub fn read(site: &dyn Site) -> Result<Option<Self>> {
+        match Self::find(site)? {
+            Some((_, Some(damage))) => Err(unusable(&private_path(site, HEADER), damage)),
             found => Ok(found.map(|(header, _)| header)),
         }
     }
 
-    /// Returns the header of the archive in `dir`, and why it may not be what it once was; `None` when there is none.
+    /// Returns the header of the archive at `site`, and why it may not be what it once was; `None` when there is none.
     ///
     /// # Errors
     /// When it can't be read, is none, or is of a later version.
-    pub(super) fn find(dir: &Path) -> Result<Option<(Self, Option<String>)>> {
-        let path = dir.join(PRIVATE).join(HEADER);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("read", &path)(error)),
+    pub(super) fn find(site: &dyn Site) -> Result<Option<(Self, Option<String>)>> {
+        let Some(bytes) = site.read(HEADER)? else {
+            return Ok(None);
         };
+        let path = private_path(site, HEADER);
         let stored: Stored<Self> = serde_json::from_slice(&bytes).map_err(|error| unusable(&path, error))?;
         let header = stored.header;
         check_format(&path, header.format)?;
@@ -238,6 +233,9 @@ impl Settings {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fs;
+
+    use super::super::Location;
     use super::*;
 
     pub(in super::super) fn settings() -> Settings {
@@ -290,18 +288,19 @@ pub(super) mod tests {
     #[test]
     fn a_header_with_a_changed_byte_is_damaged_or_no_header() {
         let dir = tempfile::tempdir().expect("a scratch folder");
-        let path = dir.path().join(PRIVATE).join(HEADER);
-        fs::create_dir(dir.path().join(PRIVATE)).expect("a folder");
+        let site = Location::Folder(dir.path().to_owned()).site().expect("a folder");
+        let path = private_path(&*site, HEADER);
+        fs::create_dir(path.parent().expect("in a folder")).expect("a folder");
         let mut header = ArchiveHeader::new(settings());
         header.partitions = vec![bounds(&[7])];
         let text = header.to_text();
         fs::write(&path, &text).expect("a file");
-        assert_eq!(ArchiveHeader::read(dir.path()).expect("a header"), Some(header));
+        assert_eq!(ArchiveHeader::read(&*site).expect("a header"), Some(header));
         for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()) {
             let mut bytes = text.clone().into_bytes();
             bytes[at] = byte ^ 1;
             fs::write(&path, bytes).expect("a file");
-            assert!(ArchiveHeader::read(dir.path()).is_err(), "byte {at} of {text}");
+            assert!(ArchiveHeader::read(&*site).is_err(), "byte {at} of {text}");
         }
     }
 

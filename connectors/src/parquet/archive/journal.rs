@@ -78,13 +78,21 @@ impl Commit {
     fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
         let commit: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(path, error))?;
-        check_format(path, commit.format)?;
-        for appearing in &commit.appear {
+        commit.check(path)?;
+        Ok(commit)
+    }
+
+    /// Checks what was read from `path`.
+    ///
+    /// # Errors
+    /// When it is of a later version, or a name leads outside the archive.
+    pub(super) fn check(&self, path: &Path) -> Result<()> {
+        check_format(path, self.format)?;
+        for appearing in &self.appear {
             check_name(path, &appearing.staged)?;
             check_name(path, &appearing.file.name)?;
         }
-        commit.vanish.iter().try_for_each(|name| check_name(path, name))?;
-        Ok(commit)
+        self.vanish.iter().try_for_each(|name| check_name(path, name))
     }
 }
 

@@ -1,18 +1,19 @@
 //! What an archive says of itself, for those who only read it: taken without a lease, so that it disturbs no one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use engine::{Error, Result};
 
 use super::super::folder::PRIVATE;
-use super::folder::Contents;
 use super::header::{ArchiveHeader, NO_END};
 use super::journal::reach;
 use super::manifest::FileEntry;
-use super::{HEADER, JOURNAL, MANIFEST, unusable};
+use super::site::Site;
+use super::writer::Contents;
+use super::{HEADER, MANIFEST, unusable};
 
 /// Bytes that are read at once for a checksum.
 const CHECKSUM_BYTES: usize = 1 << 20;
@@ -38,22 +39,22 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Reads what the archive in `dir` says of itself, also while a replay works on it.
+    /// Reads what the archive at `site` says of itself, also while a replay works on it.
     ///
     /// # Errors
     /// When there is no archive, or its header can't be read.
-    pub fn read(dir: &Path) -> Result<Self> {
+    pub fn read(site: &dyn Site) -> Result<Self> {
         let header = || {
-            ArchiveHeader::find(dir)?.ok_or_else(|| {
+            ArchiveHeader::find(site)?.ok_or_else(|| {
                 Error::Invalid(format!(
                     "{} is no archive: there is no {PRIVATE}/{HEADER} in it, as millstream replay makes one",
-                    dir.display()
+                    site.root().display()
                 ))
             })
         };
         for _ in 0..READS_MAX {
             let before = header()?;
-            let listing = Self::of(dir, before.clone());
+            let listing = Self::of(site, before.clone());
             // A journal that becomes part of the manifest meanwhile may be seen in neither: there is a new header then, or the
             // journal vanishes while it is read.
             let is_torn = matches!(&listing, Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound);
@@ -61,14 +62,13 @@ impl Listing {
                 return listing;
             }
         }
-        Err(unusable(dir, "it changes all the time"))
+        Err(unusable(site.root(), "it changes all the time"))
     }
 
-    fn of(dir: &Path, (mut header, damage): (ArchiveHeader, Option<String>)) -> Result<Self> {
-        let private = dir.join(PRIVATE);
+    fn of(site: &dyn Site, (mut header, damage): (ArchiveHeader, Option<String>)) -> Result<Self> {
         let damage = damage.map(|damage| format!("{PRIVATE}/{HEADER}: {damage}"));
         let mut problems: Vec<_> = damage.into_iter().collect();
-        let contents = Contents::read(&private).or_else(|error| match error {
+        let contents = Contents::read(site).or_else(|error| match error {
             Error::Sink { output, problem } => {
                 problems.push(format!("{output}: {problem}"));
                 Ok(Contents::default())
@@ -78,7 +78,7 @@ impl Listing {
         let damage = contents.damage.iter();
         problems.extend(damage.map(|damage| format!("{PRIVATE}/{MANIFEST}: {damage}")));
         let is_begun = header.partitions.iter().any(|bounds| bounds.archived > bounds.from);
-        if is_begun && !private.join(MANIFEST).exists() {
+        if is_begun && site.read(MANIFEST)?.is_none() {
             problems.push(format!("{PRIVATE}/{MANIFEST} is missing"));
         }
         let is_followed = header.to == NO_END && !header.is_complete();
@@ -87,42 +87,16 @@ impl Listing {
                 bounds.end_at(reach(bounds.archived, contents.covered_of(&bounds.partition())));
             }
         }
+        // A journal that can't be read is a problem already, and not empty.
+        let is_journal_empty = site.journal().is_ok_and(|commits| commits.is_empty());
         Ok(Self {
-            is_at_rest: !is_followed && header.is_complete() && list(&private.join(JOURNAL))?.next().is_none(),
+            is_at_rest: !is_followed && header.is_complete() && is_journal_empty,
             is_followed,
             header,
             files: contents.files,
-            under_way: under_way(&private)?,
+            under_way: site.under_way()?,
             problems,
         })
-    }
-}
-
-/// Returns the number of files in the staging folders.
-fn under_way(private: &Path) -> Result<u64> {
-    let mut count = 0;
-    for item in list(private)? {
-        let path = item.map_err(Error::io("list", private))?.path();
-        let is_staging = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("staging-"));
-        if !is_staging {
-            continue;
-        }
-        for file in list(&path)? {
-            let file = file.map_err(Error::io("list", &path))?.path();
-            count += u64::from(file.extension().is_some_and(|extension| extension == "inprogress"));
-        }
-    }
-    Ok(count)
-}
-
-/// Lists a folder; one that is gone meanwhile is empty.
-fn list(folder: &Path) -> Result<impl Iterator<Item = std::io::Result<fs::DirEntry>>> {
-    match fs::read_dir(folder) {
-        Ok(items) => Ok(Some(items).into_iter().flatten()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None.into_iter().flatten()),
-        Err(error) => Err(Error::io("list", folder)(error)),
     }
 }
 
@@ -145,23 +119,4 @@ pub fn checksum(path: &Path) -> Result<(u64, u32)> {
             Err(error) => return Err(Error::io("read", path)(error)),
         }
     }
-}
-
-/// Checks that files of the archive `dir` are there and as long as it says, without reading them.
-///
-/// # Errors
-/// When one is not; it is named.
-pub fn check_lengths<'f>(dir: &Path, files: impl IntoIterator<Item = &'f FileEntry>) -> Result<()> {
-    for file in files {
-        let path = dir.join(&file.name);
-        let problem = match fs::metadata(&path) {
-            Ok(found) if !found.is_file() => "it is no file".to_owned(),
-            Ok(found) if found.len() == file.bytes => continue,
-            Ok(found) => format!("it is {} bytes long, expected {}", found.len(), file.bytes),
-            Err(error) if error.kind() == ErrorKind::NotFound => "it is missing".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        return Err(unusable(&path, format!("{problem}: run verify")));
-    }
-    Ok(())
 }

@@ -2,15 +2,14 @@
 //! that is lost would be noticed by nobody else, once its file is lost too.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
-use engine::{Error, OffsetRange, Partition, Result};
+use engine::{OffsetRange, Partition, Result};
 use serde::{Deserialize, Serialize};
 
 use super::super::naming;
-use super::unusable;
+use super::site::Site;
+use super::{MANIFEST, private_path, unusable};
 
 /// One file of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,16 +80,16 @@ impl Sum {
     }
 }
 
-/// Returns the manifest at `path`; an empty one when there is none.
+/// Returns the manifest of the archive at `site`; an empty one when there is none.
 ///
 /// # Errors
 /// When it can't be read, or is none.
-pub(super) fn read(path: &Path) -> Result<Manifest> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
-        Err(error) => return Err(Error::io("read", path)(error)),
+pub(super) fn read(site: &dyn Site) -> Result<Manifest> {
+    let Some(bytes) = site.read(MANIFEST)? else {
+        return Ok(Manifest::default());
     };
+    let path = &private_path(site, MANIFEST);
+    let text = String::from_utf8(bytes).map_err(|error| unusable(path, error))?;
     let (lines, damage) = parted(&text);
     let mut files = BTreeMap::new();
     for (line, number) in lines.lines().zip(1..) {

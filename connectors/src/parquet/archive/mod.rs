@@ -14,6 +14,8 @@
 //! reader of `DIR/**/*.parquet` sees whole files, each once, whatever happened. A complete archive keeps no journal and no
 //! trace of who worked on it: it is the same, byte for byte, whatever interrupted the work.
 
+#[cfg(feature = "object-store")]
+mod bucket;
 mod chunks;
 mod compaction;
 mod file;
@@ -23,24 +25,29 @@ mod header;
 mod journal;
 mod limits;
 mod listing;
+mod location;
 mod manifest;
 mod name;
 mod plan;
 mod segment;
+mod site;
 mod spread;
+mod writer;
 
 pub use self::chunks::{CHUNK_BYTES, CHUNK_ROWS};
 pub use self::compaction::Compaction;
-pub use self::folder::{ArchiveFolder, Contents, StagedPath};
 pub use self::footer::Footer;
 pub use self::header::{ArchiveHeader, NO_END, PartitionBounds, Settings};
 pub use self::journal::{Appearing, Commit, Covered, reach};
 pub use self::limits::FileLimits;
-pub use self::listing::{Listing, check_lengths, checksum};
+pub use self::listing::{Listing, checksum};
+pub use self::location::{Address, Location, Service, check_folder};
 pub use self::manifest::FileEntry;
 pub use self::name::{FileName, file_name, is_inside};
 pub use self::plan::FilePlan;
 pub use self::segment::SegmentWriter;
+pub use self::site::{LocalFile, Site, StagedPath};
+pub use self::writer::{ArchiveWriter, Contents};
 
 /// The layout of the header, the journal and the manifest that this version reads and writes.
 const FORMAT: u32 = 1;
@@ -53,6 +60,11 @@ const MANIFEST: &str = "manifest.jsonl";
 
 /// The folder of commits that are not in the manifest, in the private sub-folder.
 const JOURNAL: &str = "journal";
+
+/// Returns the path of a file of the private sub-folder, for messages.
+fn private_path(site: &dyn Site, name: &str) -> std::path::PathBuf {
+    site.root().join(super::folder::PRIVATE).join(name)
+}
 
 /// Returns the error of an archive's own file that can't be used.
 fn unusable(path: &std::path::Path, problem: impl std::fmt::Display) -> engine::Error {

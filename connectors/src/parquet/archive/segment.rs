@@ -7,11 +7,11 @@ use arrow::record_batch::RecordBatch;
 use engine::{OffsetRange, Partition, Result, fault};
 
 use super::file::{ArchiveFile, Making};
-use super::folder::ArchiveFolder;
 use super::journal::{Appearing, Commit, Covered};
 use super::manifest::FileEntry;
 use super::plan::FilePlan;
 use super::spread::Collection;
+use super::writer::ArchiveWriter;
 
 /// Writes the rows of one range of offsets, and commits files when they are whole.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ enum UnderWay {
 
 impl<'a> SegmentWriter<'a> {
     /// Returns a writer of the offsets `range` of `partition`.
-    pub fn new(archive: &'a ArchiveFolder, plan: &'a FilePlan, partition: Partition, range: OffsetRange) -> Self {
+    pub fn new(archive: &'a ArchiveWriter, plan: &'a FilePlan, partition: Partition, range: OffsetRange) -> Self {
         Self {
             making: Making {
                 archive,

@@ -1,11 +1,13 @@
-//! The files of an archive of topics, as they are found in a folder: what each one holds by its footer, and the records of a
+//! The files of an archive of topics: what each one holds by the manifest, and the records of a
 //! partition in the order of their offsets.
 
 mod file_rows;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
@@ -13,19 +15,21 @@ use engine::{Error, OffsetRange, Partition, Result};
 
 pub use self::file_rows::FileRows;
 pub use self::rows::PartitionRows;
+use super::archive::{FileEntry, LocalFile, Site};
 use super::stored::StoredFile;
 
-/// The keys of a footer that say where the rows come from.
-const FOOTER_KEYS: &str = "millstream.topic, millstream.partition, millstream.offset.from and millstream.offset.to";
+const MICROS_PER_MILLI: i64 = 1000;
 
 /// Folders deep below the archive's own that are looked into: more than any layout has.
 const DEPTH_MAX: usize = 16;
 
 /// One Parquet file of an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ArchivedFile {
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where the archive is.
+    site: Arc<dyn Site>,
+    /// The file's name, relative to the archive.
+    pub name: String,
     /// The partition that its rows come from.
     pub partition: Partition,
     /// The offsets that it covers. Offsets without a record are covered too.
@@ -36,8 +40,8 @@ pub struct ArchivedFile {
     pub topic_id: Option<String>,
     /// The least and the greatest time of its rows in microseconds since 1970, as far as the footer tells.
     pub times: Option<(i64, i64)>,
-    /// The length and the CRC-32C that it is to have, if a manifest says so: it is checked before its first record is given out.
-    pub listed: Option<(u64, u32)>,
+    /// The length and the CRC-32C that it is to have: checked before its first record is given out.
+    pub listed: (u64, u32),
 }
 
 /// Returns the Parquet files below `dir` in order of their names; names that begin with `_` or `.` are passed over, as
@@ -52,37 +56,47 @@ pub fn paths(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Returns the files of the archive `dir`, by partition and offset.
-///
-/// # Errors
-/// When there is none, or one can't be read or does not say which partition and offsets it holds.
-pub fn files(dir: &Path) -> Result<Vec<ArchivedFile>> {
-    let mut files = Vec::new();
-    for path in paths(dir)? {
-        files.push(ArchivedFile::open(&path)?);
-    }
-    if files.is_empty() {
-        return Err(Error::Invalid(format!(
-            "{} holds no Parquet files: expected an archive that millstream replay made",
-            dir.display()
-        )));
-    }
+/// Returns the files of the archive at `site` by what its manifest says, by partition and offset. `topic_ids` are the ids of
+/// those topics that have one.
+pub fn listed<'f>(
+    site: &Arc<dyn Site>,
+    entries: impl IntoIterator<Item = &'f FileEntry>,
+    topic_ids: &BTreeMap<String, Option<String>>,
+) -> Vec<ArchivedFile> {
+    let file = |entry: &FileEntry| ArchivedFile::listed(site, entry, topic_ids.get(&entry.topic).cloned().flatten());
+    let mut files: Vec<_> = entries.into_iter().map(file).collect();
     files.sort_by(|a, b| a.order().cmp(&b.order()));
-    Ok(files)
+    files
 }
 
 impl ArchivedFile {
-    /// Reads the footer of the file at `path`.
+    /// Returns the file that a manifest lists.
+    fn listed(site: &Arc<dyn Site>, entry: &FileEntry, topic_id: Option<String>) -> Self {
+        let times = entry.least_timestamp.zip(entry.greatest_timestamp);
+        let micros = |millis: i64| millis.saturating_mul(MICROS_PER_MILLI);
+        Self {
+            site: Arc::clone(site),
+            name: entry.name.clone(),
+            partition: entry.partition(),
+            offsets: entry.offsets(),
+            rows: entry.rows,
+            topic_id,
+            times: times.map(|(least, greatest)| (micros(least), micros(greatest))),
+            listed: (entry.bytes, entry.crc32c),
+        }
+    }
+
+    /// Returns where the file is, for messages.
+    pub fn path(&self) -> PathBuf {
+        self.site.root().join(&self.name)
+    }
+
+    /// Returns the file as one of this machine.
     ///
     /// # Errors
-    /// When it can't be read, or does not say which partition and offsets it holds.
-    pub fn open(path: &Path) -> Result<Self> {
-        let stored = stored(path)?;
-        let found = Self::from_footer(path, &stored);
-        found.ok_or_else(|| Error::Source {
-            input: path.display().to_string(),
-            problem: format!("its footer has not all of {FOOTER_KEYS}: expected a file that millstream replay made"),
-        })
+    /// When it can't be read.
+    pub(super) fn fetch(&self) -> Result<LocalFile> {
+        self.site.fetch(&self.name)
     }
 
     /// Returns the first of the file's offsets whose record has the time `micros` or a later one.
@@ -93,14 +107,15 @@ impl ArchivedFile {
         if self.times.is_some_and(|(_, greatest)| greatest < micros) {
             return Ok(None);
         }
-        for batch in stored(&self.path)?.rows_from(&["offset", "timestamp"], Some(("timestamp", micros)))? {
+        let local = self.fetch()?;
+        for batch in stored(local.path())?.rows_from(&["offset", "timestamp"], Some(("timestamp", micros)))? {
             let batch = batch?;
             let (times, offsets) = (batch.column_by_name("timestamp"), batch.column_by_name("offset"));
             let times = times.and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
             let offsets = offsets.and_then(|offsets| offsets.as_primitive_opt::<Int64Type>());
             let (Some(times), Some(offsets)) = (times, offsets) else {
                 return Err(Error::Source {
-                    input: self.path.display().to_string(),
+                    input: self.path().display().to_string(),
                     problem: "expected the columns offset (Int64) and timestamp (microseconds in UTC)".to_owned(),
                 });
             };
@@ -112,25 +127,8 @@ impl ArchivedFile {
         Ok(None)
     }
 
-    fn from_footer(path: &Path, stored: &StoredFile) -> Option<Self> {
-        let topic = stored.property("millstream.topic")?;
-        let number = |key| stored.property(key)?.parse::<i64>().ok();
-        Some(Self {
-            path: path.to_owned(),
-            partition: Partition::new(topic, stored.property("millstream.partition")?.parse::<i32>().ok()?),
-            offsets: OffsetRange {
-                from: number("millstream.offset.from")?,
-                to: number("millstream.offset.to")?,
-            },
-            rows: u64::try_from(stored.rows()).ok()?,
-            topic_id: stored.property("millstream.topic.id").map(str::to_owned),
-            times: stored.extremes("timestamp"),
-            listed: None,
-        })
-    }
-
-    fn order(&self) -> (&Partition, i64, i64, &Path) {
-        (&self.partition, self.offsets.from, self.offsets.to, &self.path)
+    fn order(&self) -> (&Partition, i64, i64, &str) {
+        (&self.partition, self.offsets.from, self.offsets.to, &self.name)
     }
 }
 

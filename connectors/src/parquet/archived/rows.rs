@@ -11,7 +11,7 @@ use engine::{Error, OffsetRange, Partition, Result};
 
 use super::ArchivedFile;
 use crate::envelope::{COLUMNS, Envelope};
-use crate::parquet::archive::checksum;
+use crate::parquet::archive::{LocalFile, checksum};
 use crate::parquet::stored::Rows;
 
 /// The records of a partition, a run of rows at a time.
@@ -31,7 +31,10 @@ pub struct PartitionRows {
 /// small.
 #[derive(Debug)]
 struct OpenFile {
+    /// Where it is, for messages.
     path: PathBuf,
+    /// Where its rows are read from.
+    _local: LocalFile,
     rows: Option<Rows>,
     /// Records that were read and not given out; not empty between two calls.
     head: Envelope,
@@ -100,19 +103,22 @@ impl PartitionRows {
 impl OpenFile {
     /// Opens a file; `None` when it holds no record in `range`.
     fn new(file: &ArchivedFile, range: OffsetRange) -> Result<Option<Self>> {
-        let path = file.path.clone();
-        if let Some(listed) = file.listed
-            && checksum(&path)? != listed
-        {
+        let (path, local) = (file.path(), file.fetch()?);
+        if checksum(local.path())? != file.listed {
             let problem = "it was changed: length and CRC-32C are not those of the manifest; `millstream verify` names all that is";
             return Err(unfit(&path, format!("{problem} damaged")));
         }
-        let mut rows = super::stored(&path)?.rows_from(&COLUMNS, Some(("offset", range.from)))?;
+        let mut rows = super::stored(local.path())?.rows_from(&COLUMNS, Some(("offset", range.from)))?;
         let head = next_head(&path, &mut rows, range)?;
         Ok(head.map(|head| {
             let is_left = (head.len() as u64) < file.rows;
             let rows = is_left.then_some(rows);
-            Self { path, rows, head }
+            Self {
+                path,
+                _local: local,
+                rows,
+                head,
+            }
         }))
     }
 
