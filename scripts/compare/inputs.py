@@ -10,7 +10,7 @@ MAKE_SECONDS = 3600
 
 
 class Inputs:
-    """The generated file, and the topics with its first lines."""
+    """The generated file, and the topics with its first lines. Leaving the `with` removes the file, which may be large."""
 
     def __init__(self, place, size):
         self.place, self.size = place, size
@@ -21,13 +21,13 @@ class Inputs:
         self.file = self.folder / f"lines-{size.file_lines}.log"
         self.made = set()
 
-    def make_file(self):
-        """Makes the file, unless it is there from a run before."""
-        if not self.file.exists():
-            say(f"making {self.file.name}")
-            part = self.file.with_suffix(".part")
-            self._generate("--lines", self.size.file_lines, "--file", part)
-            part.rename(self.file)
+    def __enter__(self):
+        say(f"making {self.file.name}")
+        self._generate("--lines", self.size.file_lines, "--file", self.file)
+        return self
+
+    def __exit__(self, *_):
+        self.file.unlink(missing_ok=True)
 
     def topic(self, broker, name):
         """Returns the topic of an input, made when it is first asked for."""

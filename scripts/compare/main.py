@@ -26,6 +26,7 @@ from run import Runner
 from works import WORKS
 
 LINES = 10_000_000
+FILE_LINES = 11_200_000  # 1 GiB
 QUICK_LINES = 300_000
 EXTRA_WORKS = ("threads", "latency")
 
@@ -57,7 +58,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     lines = os.environ.get("COMPARE_LINES")
     parser.add_argument("--lines", type=int, default=lines and int(lines), help=f"lines of the topic [{LINES:,}]")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_LINES:,} lines, and short measurements of latency")
+    parser.add_argument("--file-lines", type=int, help=f"lines of the file, of which the topic has the first [{FILE_LINES:,}: 1 GiB]")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_LINES:,} lines each, and short measurements of latency")
     parser.add_argument("--peers", help="only these, between commas: " + ", ".join(peer.name for peer in PEERS_ALL))
     parser.add_argument("--works", help="only these, between commas: " + ", ".join(works))
     parser.add_argument("--add", action="store_true", help="keep what was found before, but for what is measured again")
@@ -66,6 +68,7 @@ def arguments():
     parser.add_argument("--target", type=lambda path: Path(path).resolve(), default=Path(target).resolve(), help="cargo's folder")
     asked = parser.parse_args()
     asked.lines = asked.lines or (QUICK_LINES if asked.quick else LINES)
+    asked.file_lines = max(asked.lines, asked.file_lines or (QUICK_LINES if asked.quick else FILE_LINES))
     asked.works = chosen(parser, asked.works, works)
     asked.peers = chosen(parser, asked.peers, [peer.name for peer in PEERS_ALL])
     return asked
@@ -88,22 +91,33 @@ def compare(place, asked):
     needed = {"duckdb", "confluent-kafka"}.union(*(peer.needs for peer in peers))
     missing = install(place, needed)
     subprocess.run([ROOT / "scripts/fetch-kafka.sh", place.broker_jars], check=True)
-    how_much = size(asked.lines, asked.quick)
+    how_much = size(asked.lines, asked.file_lines, asked.quick)
     results = Results(place.results, machine.describe(), machine.versions(place), how_much, asked.add)
     inputs = Inputs(place, how_much)
-    inputs.make_file()
-    runner = Runner(place, how_much, inputs, results, missing)
+    with inputs:
+        runner = Runner(place, how_much, inputs, results, missing)
+        works = [work for work in WORKS if work.name in asked.works]
+        with_broker(runner, [work for work in works if work.input != "file"], peers, "latency" in asked.works)
+        for work in works:
+            if work.input == "file":
+                runner.work(None, work, peers)
+        if "threads" in asked.works:
+            runner.threads(peers)
+    say(f"done in {(time.monotonic() - begin) / 60:.0f} minutes")
+
+
+def with_broker(runner, works, peers, and_latency):
+    """Measures what needs a broker, if anything was asked for that does."""
+    place = runner.place
+    if not works and not and_latency:
+        return
     with Broker(ROOT, place.broker_jars, place.folder / "broker") as broker:
         runner.warm(broker)
-        for work in WORKS:
-            if work.name in asked.works:
-                runner.work(broker, work, peers)
-        if "latency" in asked.works:
+        for work in works:
+            runner.work(broker, work, peers)
+        if and_latency:
             able = [peer for peer in peers if peer.relay and runner.is_there(peer, "latency", ("confluent-kafka",))]
-            latency.all_peers(place, how_much, broker, able, results.add_latency)
-    if "threads" in asked.works:
-        runner.threads(peers)
-    say(f"done in {(time.monotonic() - begin) / 60:.0f} minutes")
+            latency.all_peers(place, runner.size, broker, able, runner.results.add_latency)
 
 
 if __name__ == "__main__":

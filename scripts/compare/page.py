@@ -79,7 +79,7 @@ def _work(found, work, drawn):
     ours = bars.equal_run(found, work.name, OURS)
     base = typical(ours["usages"], "cpu") if ours else None
     right = [run for run in runs if run["outcome"] == "equal"]
-    parts = [f"## {work.title}", "", work.note, ""]
+    parts = [f"## {work.title}", "", work.note + _file_size(found, work), ""]
     if right:
         name = f"{work.name}.svg"
         rows = [(_plain(run["peer"]), cpu := typical(run["usages"], "cpu"), f"{_number(cpu)} s", run["peer"] == OURS) for run in right]
@@ -88,6 +88,12 @@ def _work(found, work, drawn):
     parts += ["| | CPU s | beside Millstream | wall s | peak MiB | result |", "|---|---|---|---|---|---|"]
     parts += [_row(run, base) for run in runs]
     return "\n".join([*parts, *_winner(right)])
+
+
+def _file_size(found, work):
+    """Says how large the file of a work is."""
+    size = found["truth"].get("file_bytes") if work.input == "file" else None
+    return f" It has {size / 2**20:,.0f} MiB, {found['truth']['file_distinct']:,} distinct words." if size else ""
 
 
 def _row(run, base):

@@ -69,12 +69,12 @@ class Size:
     idle_seconds: int
 
 
-def size(lines, quick):
-    """Returns the size of a comparison over a topic of `lines` lines.
+def size(lines, file_lines, quick):
+    """Returns the size of a comparison over a topic of `lines` lines, the first of a file of `file_lines`.
 
-    At ten million lines the file has 1 GiB. Whoever is quick is run three times, as long as that takes no more than
-    `repeat_seconds`; a run that takes more than `run_seconds` is given up.
+    Whoever is quick is run three times, as long as that takes no more than `repeat_seconds`; a run that takes more than
+    `run_seconds` is given up.
     """
     if quick:
-        return Size(lines, lines * 10 // 9, lines, 600, 5, 3, 5, 3)
-    return Size(lines, lines * 10 // 9, lines, 3600, 60, 15, 30, 20)
+        return Size(lines, file_lines, lines, 600, 5, 3, 5, 3)
+    return Size(lines, file_lines, lines, 3600, 60, 15, 30, 20)

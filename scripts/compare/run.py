@@ -47,7 +47,7 @@ class Runner:
         process.measure(command, folder / "output.log", self.size.run_seconds)
 
     def work(self, broker, work, peers):
-        """Lets all peers that know it do a work."""
+        """Lets all peers that know it do a work; one over a file needs no broker."""
         for peer in peers:
             if work.name in peer.works and self.is_there(peer, work.name):
                 say(f"{work.title}: {peer.title}")
@@ -76,7 +76,8 @@ class Runner:
         try:
             # As long as one more would fit the time.
             while len(usages) < RUNS_MAX and self._time_left(begin, len(usages)):
-                task = Task(work.name, broker.bootstrap, topic, self.inputs.file, self._folder(f"{work.name}-{peer.name}"))
+                bootstrap, folder = broker.bootstrap if broker else "", self._folder(f"{work.name}-{peer.name}")
+                task = Task(work.name, bootstrap, topic, self.inputs.file, folder)
                 command, usage = self._once(peer, task)
                 usages.append(usage)
                 outcome, why = self._judge(work, task.folder)
@@ -112,7 +113,7 @@ class Runner:
 
     def _forget(self, broker, peer):
         """Removes the topics that Kafka Streams made for itself; each of its runs is an application of its own."""
-        if peer.name == "streams":
+        if broker and peer.name == "streams":
             broker.delete("compare-streams-.*")
 
     def _folder(self, name):

@@ -35,9 +35,10 @@ def run(work, peer, cpu, outcome="equal"):
 
 
 def found(runs):
-    size = place.size(1000, quick=True)
+    size = place.size(1000, 1000, quick=True)
     machine = {name: "x" for name in ("processor", "caches", "memory", "hypervisor", "system")}
-    head = {"machine": machine, "versions": {"Kafka": "4"}, "size": vars(size), "truth": {"distinct": 7}}
+    truth = {"distinct": 7, "file_bytes": 2**30, "file_distinct": 9}
+    head = {"machine": machine, "versions": {"Kafka": "4"}, "size": vars(size), "truth": truth}
     return {**head, "runs": runs, "latency": [], "threads": []}
 
 
@@ -52,7 +53,11 @@ class Answers(unittest.TestCase):
             file, answer = Path(folder, "lines.log"), Path(folder, "counts.tsv")
             file.write_text("\n".join(LINES) + "\n")
             truth = answers.truth(file, 2, Path(folder, "cache.json"))
-            self.assertEqual(truth, answers.truth(file, 2, Path(folder, "cache.json")), "as it was kept")
+            Path(folder, "cache.json").write_text(Path(folder, "cache.json").read_text().replace(truth["words"], "kept"))
+            self.assertEqual("kept", answers.truth(file, 2, Path(folder, "cache.json"))["words"], "of the same bytes")
+            file.write_text("\n".join(LINES) + " \n")
+            self.assertEqual(truth["words"], answers.truth(file, 2, Path(folder, "cache.json"))["words"], "of others")
+            self.assertEqual(truth["window"], answers.truth(file, 2, Path(folder, "cache.json"))["window"])
             answer.write_text("2026-01-01 00:01:00.000Z,500,search,1\n2026-01-01T00:00:00Z\t404\tsearch\t1\n")
             self.assertEqual(truth["window"], answers.window_digest(answer))
             answer.write_text("2026-01-01 00:01:00.000Z,500,search,2\n2026-01-01T00:00:00Z\t404\tsearch\t1\n")
@@ -109,6 +114,12 @@ class Page(unittest.TestCase):
         self.assertIn("| Kafka Streams | | | | | skipped: a/b |", text)
         self.assertIn("Better than Millstream: less processor time: Spark.", text)
         self.assertNotIn("Flink", chart)
+
+    def test_a_work_over_a_file_says_how_large_it_is(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page.write(found([run("words", "millstream", 2), run("file", "millstream", 3)]), Path(folder))
+            text = Path(folder, "BENCHMARKS.md").read_text()
+        self.assertEqual(text.count("It has 1,024 MiB, 9 distinct words."), 1)
 
     def test_a_chart_is_xml_whose_longest_bar_is_the_largest_value(self):
         chart = xml.fromstring(charts.bars("a < b", "s", [("x & y", 1, "1 s", True), ("z", 4, "4 s", False)]))
