@@ -12,8 +12,9 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use engine::group::bytes::BytesTable;
 use engine::kernel::hash::Seed;
-use engine::kernel::separators::ByteSet;
-use engine::kernel::tokenize::token_spans;
+use engine::kernel::path::Path;
+use engine::kernel::separators::{ByteSet, separator_masks_by};
+use engine::kernel::tokenize::token_spans_by;
 
 use cpu_time::CpuTime;
 use plain_loop::{PlainCount, hash_count};
@@ -27,6 +28,7 @@ const SEED: Seed = Seed(0x5eed, 0xfeed);
 fn main() {
     let mut criterion = cpu_time::criterion();
     for text in texts::all() {
+        separators(&mut criterion, &text);
         tokenize(&mut criterion, &text);
         count(&mut criterion, &text);
     }
@@ -35,6 +37,7 @@ fn main() {
 
 /// Where words are in a text, block after block; keeps its memory.
 struct Spans {
+    path: Path,
     separators: ByteSet,
     masks: Vec<u64>,
     starts: Vec<u32>,
@@ -42,8 +45,9 @@ struct Spans {
 }
 
 impl Spans {
-    fn new() -> Self {
+    fn new(path: Path) -> Self {
         Self {
+            path,
             separators: ByteSet::new(|byte| byte.is_ascii_whitespace()),
             masks: vec![],
             starts: vec![],
@@ -55,12 +59,13 @@ impl Spans {
         self.starts.clear();
         self.ends.clear();
         let Self {
+            path,
             separators,
             masks,
             starts,
             ends,
         } = self;
-        token_spans(&block.offsets, &block.text, separators, masks, starts, ends);
+        token_spans_by(*path, &block.offsets, &block.text, separators, masks, starts, ends);
     }
 }
 
@@ -91,20 +96,60 @@ fn by_standard_library<'a, W: Iterator<Item = &'a str>>(text: &'a Text, split: i
     extent
 }
 
+/// The masks of white space of all blocks, folded.
+fn masks_by_kernel(path: Path, text: &Text, set: &ByteSet, masks: &mut Vec<u64>) -> u64 {
+    let mut hash = 0_u64;
+    for block in &text.blocks {
+        masks.clear();
+        separator_masks_by(path, &block.text, set, masks);
+        hash = masks.iter().fold(hash, |hash, mask| hash.rotate_left(1) ^ mask);
+    }
+    hash
+}
+
+fn masks_of_bytes(text: &Text) -> u64 {
+    let mut hash = 0_u64;
+    for block in &text.blocks {
+        for bytes in block.text.chunks(64) {
+            let bit = |(at, byte): (usize, &u8)| u64::from(byte.is_ascii_whitespace()) << at;
+            let mask = bytes.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit);
+            let after = u64::MAX.checked_shl(u32::try_from(bytes.len()).expect("at most 64"));
+            hash = hash.rotate_left(1) ^ (mask | after.unwrap_or(0));
+        }
+    }
+    hash
+}
+
+/// Every path of this processor beside a look at each byte.
+fn separators(criterion: &mut Criterion<CpuTime>, text: &Text) {
+    let set = ByteSet::new(|byte| byte.is_ascii_whitespace());
+    let (expected, mut masks) = (masks_of_bytes(text), vec![]);
+    let mut group = criterion.benchmark_group("separators");
+    group.throughput(Throughput::Bytes(text.bytes()));
+    for path in Path::all() {
+        let found = masks_by_kernel(path, text, &set, &mut masks);
+        assert_eq!(found, expected, "{}, {}", path.name(), text.name);
+        group.bench_function(BenchmarkId::new(path.name(), text.name), |bencher| {
+            bencher.iter(|| black_box(masks_by_kernel(path, black_box(text), &set, &mut masks)));
+        });
+    }
+    group.bench_function(BenchmarkId::new("byte_by_byte", text.name), |bencher| {
+        bencher.iter(|| black_box(masks_of_bytes(black_box(text))));
+    });
+    group.finish();
+}
+
 fn tokenize(criterion: &mut Criterion<CpuTime>, text: &Text) {
-    let mut spans = Spans::new();
-    let expected = by_kernel(text, &mut spans);
-    assert_eq!(
-        expected,
-        by_standard_library(text, str::split_whitespace),
-        "{}",
-        text.name
-    );
+    let expected = by_standard_library(text, str::split_whitespace);
     let mut group = criterion.benchmark_group("tokenize");
     group.throughput(Throughput::Bytes(text.bytes()));
-    group.bench_function(BenchmarkId::new("token_spans", text.name), |bencher| {
-        bencher.iter(|| black_box(by_kernel(black_box(text), &mut spans)));
-    });
+    for path in Path::all() {
+        let mut spans = Spans::new(path);
+        assert_eq!(by_kernel(text, &mut spans), expected, "{}, {}", path.name(), text.name);
+        group.bench_function(BenchmarkId::new(path.name(), text.name), |bencher| {
+            bencher.iter(|| black_box(by_kernel(black_box(text), &mut spans)));
+        });
+    }
     group.bench_function(BenchmarkId::new("split_whitespace", text.name), |bencher| {
         bencher.iter(|| black_box(by_standard_library(black_box(text), str::split_whitespace)));
     });
@@ -162,7 +207,7 @@ fn hash_packed((table, counts): &(BytesTable, Vec<u64>)) -> u64 {
 }
 
 fn count(criterion: &mut Criterion<CpuTime>, text: &Text) {
-    let mut spans = Spans::new();
+    let mut spans = Spans::new(Path::best());
     let expected = count_plain(text).hash();
     assert_eq!(hash_packed(&count_packed(text, &mut spans)), expected, "{}", text.name);
     let careful = count_careful(text);

@@ -2,6 +2,7 @@
 
 pub mod hash;
 pub mod pack;
+pub mod path;
 pub mod prefetch;
 pub mod separators;
 pub mod tokenize;

@@ -4,9 +4,20 @@
 //! second mask, so that tokens end where rows do. With `n` = "is no separator", `p` = "the byte before is none" and
 //! `r` = "a row starts here", a token starts at the bits of `n & (!p | r)` and has ended before those of `p & (!n | r)`.
 //!
-//! The places of the bits of such a mask come out 16 at a time with AVX-512 (VBMI2), or one by one.
+//! The places of the bits of such a mask come out 16 at a time with AVX-512 (VBMI2), or twelve in a row: a loop that ends
+//! after each bit is left by a branch that nobody can foresee.
 
-use super::separators::{ByteSet, separator_masks};
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(target_arch = "x86_64")]
+use super::path::Level;
+use super::path::Path;
+use super::separators::{ByteSet, separator_masks_by};
+
+/// Bits that are taken in a row, whether there are so many or not: as many as most blocks of 64 bytes have words. Of 4, 8,
+/// 12 and 16 the quickest in texts of words of six letters.
+const IN_A_ROW: usize = 12;
 
 /// Appends the spans of all tokens of all rows: maximal runs of bytes outside `separators`, none across rows.
 ///
@@ -23,6 +34,22 @@ pub fn token_spans(
     starts: &mut Vec<u32>,
     ends: &mut Vec<u32>,
 ) {
+    token_spans_by(Path::best(), offsets, text, separators, masks, starts, ends);
+}
+
+/// Does the same as [`token_spans`] by a certain path.
+///
+/// # Panics
+/// As [`token_spans`] does.
+pub fn token_spans_by(
+    path: Path,
+    offsets: &[i32],
+    text: &[u8],
+    separators: &ByteSet,
+    masks: &mut Vec<u64>,
+    starts: &mut Vec<u32>,
+    ends: &mut Vec<u32>,
+) {
     let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else {
         return;
     };
@@ -32,31 +59,48 @@ pub fn token_spans(
         "a batch's text is smaller than 4 GiB"
     );
     masks.clear();
-    separator_masks(&text[first..last], separators, masks);
-
-    let tokens_max = runs(masks) + offsets.len();
-    starts.reserve(tokens_max);
-    ends.reserve(tokens_max);
+    separator_masks_by(path, &text[first..last], separators, masks);
+    let text = Masked {
+        offsets,
+        masks,
+        first,
+        last,
+    };
     #[cfg(target_arch = "x86_64")]
-    if x86::is_supported() {
-        x86::append_spans(offsets, masks, first, last, starts, ends);
-        return;
+    match path.level() {
+        Level::Avx512 => return x86::spans_by_avx512(text, starts, ends),
+        Level::Avx2 => return x86::spans_by_avx2(text, starts, ends),
+        Level::Portable | Level::Sse2 => {}
     }
-    append_spans(offsets, masks, first, last, starts, ends, append_bits);
+    append_spans(text, starts, ends, append_bits);
 }
 
-/// Appends the spans of the text between `first` and `last`, given as masks of its separators. `append` appends the places
-/// of the bits of a mask, counted from its second argument on.
-#[inline(always)]
-fn append_spans(
-    offsets: &[i32],
-    masks: &[u64],
+/// A text between `first` and `last`, by its rows and the masks of its separators.
+#[derive(Clone, Copy)]
+struct Masked<'a> {
+    offsets: &'a [i32],
+    masks: &'a [u64],
     first: usize,
     last: usize,
+}
+
+/// Appends the spans of a text. `append` appends the places of the bits of a mask, counted from its second argument on.
+#[inline(always)]
+fn append_spans(
+    text: Masked<'_>,
     starts: &mut Vec<u32>,
     ends: &mut Vec<u32>,
     append: impl Fn(u64, usize, &mut Vec<u32>),
 ) {
+    let Masked {
+        offsets,
+        masks,
+        first,
+        last,
+    } = text;
+    let tokens_max = runs(masks) + offsets.len() + IN_A_ROW;
+    starts.reserve(tokens_max);
+    ends.reserve(tokens_max);
     let mut rows = RowStarts { offsets, next: 0 };
     let mut before = 0; // 1 when the last byte of the block before is no separator
     for (block, mask) in masks.iter().enumerate() {
@@ -75,6 +119,7 @@ fn append_spans(
 }
 
 /// Returns the number of runs of bytes that are no separators, if there were no rows: a row's first byte can add one.
+#[inline(always)]
 fn runs(masks: &[u64]) -> usize {
     let mut before = 0;
     let starts = |mask: &u64| {
@@ -109,102 +154,25 @@ impl RowStarts<'_> {
     }
 }
 
-#[inline]
+/// Appends the places of the bits, counted from `base` on: always twelve, of which the last ones are taken back.
+#[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the text is smaller than 4 GiB")]
 fn append_bits(mut bits: u64, base: usize, positions: &mut Vec<u32>) {
-    let base = base as u32;
+    let (base, end) = (base as u32, positions.len() + bits.count_ones() as usize);
     while bits != 0 {
-        positions.push(base + bits.trailing_zeros());
-        bits &= bits - 1;
+        let places: [u32; IN_A_ROW] = std::array::from_fn(|_| {
+            let place = base.wrapping_add(bits.trailing_zeros());
+            bits &= bits.wrapping_sub(1);
+            place
+        });
+        positions.extend_from_slice(&places);
     }
+    positions.truncate(end);
 }
 
 #[inline]
 fn index(offset: i32) -> usize {
     usize::try_from(offset).expect("Arrow offsets are never negative")
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    /// What can be written behind the places of one mask.
-    const SLACK: usize = 64;
-
-    /// Returns whether the processor has what [`append_spans`] uses.
-    pub(super) fn is_supported() -> bool {
-        std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512vbmi2")
-    }
-
-    #[expect(unsafe_code, reason = "vector instructions: the places of 16 words at a time")]
-    pub(super) fn append_spans(
-        offsets: &[i32],
-        masks: &[u64],
-        first: usize,
-        last: usize,
-        starts: &mut Vec<u32>,
-        ends: &mut Vec<u32>,
-    ) {
-        debug_assert!(is_supported(), "the caller checked");
-        // SAFETY: the caller has checked that the processor has these instructions.
-        unsafe { by_compression(offsets, masks, first, last, starts, ends) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512vbmi2")]
-    fn by_compression(
-        offsets: &[i32],
-        masks: &[u64],
-        first: usize,
-        last: usize,
-        starts: &mut Vec<u32>,
-        ends: &mut Vec<u32>,
-    ) {
-        super::append_spans(offsets, masks, first, last, starts, ends, |bits, base, positions| {
-            compress(bits, base, positions)
-        });
-    }
-
-    /// Appends the places of the bits: the numbers 0 to 63 are compressed to those of the bits, widened and added to
-    /// `base`, 16 at once.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512vbmi2")]
-    #[expect(unsafe_code, reason = "there is no safe way to write past the end of a vector")]
-    #[expect(clippy::cast_possible_wrap, reason = "the bits count, whatever they stand for")]
-    #[expect(clippy::cast_possible_truncation, reason = "the text is smaller than 4 GiB")]
-    fn compress(bits: u64, base: usize, positions: &mut Vec<u32>) {
-        const NUMBERS: [u8; 64] = {
-            let mut numbers = [0; 64];
-            let mut number = 0;
-            while number < 64 {
-                numbers[number] = number as u8;
-                number += 1;
-            }
-            numbers
-        };
-        let (before, count) = (positions.len(), bits.count_ones() as usize);
-        positions.reserve(SLACK);
-        // SAFETY: the array has the 64 bytes that are loaded; the load is unaligned.
-        let numbers = unsafe { _mm512_loadu_si512(NUMBERS.as_ptr().cast()) };
-        let base = _mm512_set1_epi32(base as i32);
-        let places = _mm512_maskz_compress_epi8(bits, numbers);
-        let parts = [
-            _mm512_castsi512_si128(places),
-            _mm512_extracti32x4_epi32::<1>(places),
-            _mm512_extracti32x4_epi32::<2>(places),
-            _mm512_extracti32x4_epi32::<3>(places),
-        ];
-        for (part, places) in parts.into_iter().enumerate() {
-            if part * 16 < count || part == 0 {
-                let places = _mm512_add_epi32(_mm512_cvtepu8_epi32(places), base);
-                // SAFETY: four times 16 numbers fit the 64 that were reserved behind the vector's end; the store is
-                // unaligned.
-                unsafe { _mm512_storeu_si512(positions.as_mut_ptr().add(before + 16 * part).cast(), places) };
-            }
-        }
-        // SAFETY: `count` is at most 64, so that the capacity is reserved, and the numbers are written: all parts that
-        // begin before `count`.
-        unsafe { positions.set_len(before + count) };
-    }
 }
 
 #[cfg(test)]
@@ -213,17 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the spans by the path for processors without vector instructions.
-    fn spans_bit_by_bit(offsets: &[i32], text: &[u8], separators: &ByteSet) -> (Vec<u32>, Vec<u32>) {
-        let (mut masks, mut starts, mut ends) = (vec![], vec![], vec![]);
-        if let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) {
-            let (first, last) = (index(first), index(last));
-            separator_masks(&text[first..last], separators, &mut masks);
-            append_spans(offsets, &masks, first, last, &mut starts, &mut ends, append_bits);
-        }
-        (starts, ends)
-    }
-
+    /// Compares every path of this processor with a plain split.
     #[track_caller]
     fn check(rows: &[&[u8]], skipped: usize) {
         let separators = ByteSet::new(|byte| byte.is_ascii_whitespace());
@@ -233,21 +191,7 @@ mod tests {
             *end += i32::try_from(row.len()).expect("small");
             Some(*end)
         }));
-        let (mut starts, mut ends) = (vec![], vec![]);
-        token_spans(
-            &offsets[skipped..],
-            &text,
-            &separators,
-            &mut vec![],
-            &mut starts,
-            &mut ends,
-        );
-        let bitwise = spans_bit_by_bit(&offsets[skipped..], &text, &separators);
-        assert_eq!((&starts, &ends), (&bitwise.0, &bitwise.1));
-        let spans = starts.iter().zip(&ends);
-        let tokens: Vec<&[u8]> = spans
-            .map(|(&start, &end)| &text[start as usize..end as usize])
-            .collect();
+        let offsets = &offsets[skipped..];
         let split = |row: &&'_ [u8]| {
             row.split(u8::is_ascii_whitespace)
                 .map(<[u8]>::to_vec)
@@ -258,7 +202,17 @@ mod tests {
             .flat_map(split)
             .filter(|token| !token.is_empty())
             .collect();
-        assert_eq!(tokens, naive);
+        for path in Path::all() {
+            // What is there stays there.
+            let (mut starts, mut ends) = (vec![3], vec![4]);
+            token_spans_by(path, offsets, &text, &separators, &mut vec![7], &mut starts, &mut ends);
+            assert_eq!((starts[0], ends[0]), (3, 4), "{}", path.name());
+            let spans = starts[1..].iter().zip(&ends[1..]);
+            let tokens: Vec<&[u8]> = spans
+                .map(|(&start, &end)| &text[start as usize..end as usize])
+                .collect();
+            assert_eq!(tokens, naive, "{}", path.name());
+        }
     }
 
     #[test]
@@ -287,6 +241,15 @@ mod tests {
         let rows: [&[u8]; 200] = [b"x"; 200];
         check(&rows, 0);
         check(&rows, 7);
+    }
+
+    #[test]
+    fn every_number_of_words_in_a_block_comes_out_whole() {
+        for words in 0..=32 {
+            let row = b"x ".repeat(words);
+            check(&[&row, &row], 0);
+            check(&[&vec![b' '; 64 - words], &row], 0);
+        }
     }
 
     proptest! {
