@@ -40,6 +40,16 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
+/// Returns how many batches a micro-batch has at most: where the environment of a debug build says so in
+/// `MILLSTREAM_BATCHES_MAX`, for tests of several epochs whatever the machine's speed.
+#[inline]
+pub fn batches_max() -> usize {
+    #[cfg(debug_assertions)]
+    return armed::batches_max();
+    #[cfg(not(debug_assertions))]
+    usize::MAX
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::sync::OnceLock;
@@ -57,6 +67,14 @@ mod armed {
         if armed == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count {
             std::process::abort();
         }
+    }
+
+    pub(super) fn batches_max() -> usize {
+        static MAX: OnceLock<usize> = OnceLock::new();
+        *MAX.get_or_init(|| {
+            let text = std::env::var("MILLSTREAM_BATCHES_MAX").ok();
+            text.and_then(|text| text.parse().ok()).unwrap_or(usize::MAX)
+        })
     }
 
     fn read() -> Option<(String, u64)> {

@@ -1,7 +1,8 @@
-//! A queue bounded in bytes: what waits in it, and what was taken out but not yet let go, fits a budget.
+//! A queue bounded in bytes: what waits in it, and what was taken out but not yet let go, fits a budget. Its receiver can let
+//! entries gather, and sleeps meanwhile: to be woken for each of many small ones costs more than they do.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel as channel;
@@ -39,22 +40,46 @@ pub struct Receiver<T> {
 pub struct Permit {
     bytes: usize,
     sender: usize,
+    is_urgent: bool,
     budget: Arc<Budget>,
 }
 
 #[derive(Debug)]
 struct Budget {
-    used: Mutex<usize>,
+    used: Mutex<Used>,
     freed: Condvar,
+    filled: Condvar,
     closed: AtomicBool,
+}
+
+/// What the ends tell each other.
+#[derive(Debug, Default)]
+struct Used {
+    bytes: usize,
+    /// Senders that wait for room.
+    held: usize,
+    /// Entries in the queue that must not wait.
+    urgent: usize,
+    /// The bytes that the receiver waits for.
+    wanted: Option<usize>,
+}
+
+/// What waits in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Entries.
+    pub entries: usize,
+    /// Bytes of these, and of what was taken out but not yet let go.
+    pub bytes: usize,
 }
 
 /// Returns the two ends of a queue that holds `limit` bytes. One entry larger than that still passes, alone.
 pub fn bounded<T>(limit: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = channel::bounded(ENTRIES_MAX);
     let budget = Arc::new(Budget {
-        used: Mutex::new(0),
+        used: Mutex::default(),
         freed: Condvar::new(),
+        filled: Condvar::new(),
         closed: AtomicBool::new(false),
     });
     let sender = Sender {
@@ -102,6 +127,18 @@ impl<T> Sender<T> {
         self.entries.send((entry, permit)).map_err(|_| Closed)
     }
 
+    /// Puts an entry in that the receiver is to have at once, and that counts no bytes.
+    ///
+    /// # Errors
+    /// [`Closed`] when the receiver takes no more.
+    pub fn send_urgent(&self, entry: T) -> Result<(), Closed> {
+        let mut permit = Budget::acquire(&self.budget, 0, self)?;
+        permit.is_urgent = true;
+        self.budget.lock().urgent += 1;
+        self.budget.filled.notify_all();
+        self.entries.send((entry, permit)).map_err(|_| Closed)
+    }
+
     /// Returns whether the receiver takes no more.
     pub fn is_closed(&self) -> bool {
         self.budget.closed.load(Ordering::Acquire)
@@ -112,6 +149,23 @@ impl<T> Receiver<T> {
     /// Takes the next entry, waiting at most `timeout`. `None` when none came.
     pub fn receive(&self, timeout: Duration) -> Option<(T, Permit)> {
         self.entries.recv_timeout(timeout).ok()
+    }
+
+    /// Waits at most `timeout` for `bytes` bytes to be in use; less where a sender waits for room, or an urgent entry is
+    /// there. Returns what waits then.
+    pub fn gather(&self, bytes: usize, timeout: Duration) -> Waiting {
+        let mut used = self.budget.lock();
+        used.wanted = Some(bytes);
+        let waited = self
+            .budget
+            .filled
+            .wait_timeout_while(used, timeout, |used| !used.is_enough());
+        let mut used = waited.unwrap_or_else(PoisonError::into_inner).0;
+        used.wanted = None;
+        Waiting {
+            entries: self.entries.len(),
+            bytes: used.bytes,
+        }
     }
 
     /// Closes the queue: waiting and future senders get [`Closed`], entries in it are dropped.
@@ -130,20 +184,40 @@ impl<T> Drop for Receiver<T> {
 
 impl Budget {
     fn acquire<T>(budget: &Arc<Self>, bytes: usize, sender: &Sender<T>) -> Result<Permit, Closed> {
-        let mut used = budget.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = budget.lock();
         loop {
             if budget.closed.load(Ordering::Acquire) {
                 return Err(Closed);
             }
-            if *used == 0 || *used + bytes <= sender.limit {
-                *used += bytes;
-                let budget = Arc::clone(budget);
-                let sender = sender.number;
-                return Ok(Permit { bytes, sender, budget });
+            if used.bytes == 0 || used.bytes + bytes <= sender.limit {
+                used.bytes += bytes;
+                if used.wanted.is_some() && used.is_enough() {
+                    budget.filled.notify_all();
+                }
+                return Ok(Permit {
+                    bytes,
+                    sender: sender.number,
+                    is_urgent: false,
+                    budget: Arc::clone(budget),
+                });
             }
+            used.held += 1;
+            budget.filled.notify_all();
             let waited = budget.freed.wait_timeout(used, CLOSED_CHECK);
             used = waited.unwrap_or_else(PoisonError::into_inner).0;
+            used.held -= 1;
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Used {
+    /// Returns whether the receiver has no reason to wait for more.
+    fn is_enough(&self) -> bool {
+        self.held > 0 || self.urgent > 0 || self.wanted.is_none_or(|wanted| self.bytes >= wanted)
     }
 }
 
@@ -156,11 +230,12 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.bytes == 0 {
-            return;
+        if self.is_urgent {
+            self.budget.lock().urgent -= 1;
+        } else if self.bytes > 0 {
+            self.budget.lock().bytes -= self.bytes;
+            self.budget.freed.notify_all();
         }
-        *self.budget.used.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
-        self.budget.freed.notify_all();
     }
 }
 
@@ -206,6 +281,43 @@ mod tests {
         let (sender, receiver) = bounded(10);
         sender.send("large", 1000).expect("an empty queue takes any entry");
         assert_eq!(receiver.receive(SOON).map(|(entry, _)| entry), Some("large"));
+    }
+
+    #[test]
+    fn entries_gather_until_there_are_enough_bytes() {
+        let (sender, receiver) = bounded(100);
+        assert_eq!(receiver.gather(10, Duration::ZERO), Waiting::default());
+        let gathering = thread::scope(|scope| {
+            let gathering = scope.spawn(|| receiver.gather(10, SOON));
+            (0..3)
+                .try_for_each(|entry| sender.send(entry, 4))
+                .expect("room for them");
+            gathering.join().expect("it returns")
+        });
+        // It may be seen before the last one is in.
+        assert_eq!((gathering.bytes, gathering.entries.max(3)), (12, 3));
+        let permits: Vec<_> = (0..3).map(|_| receiver.receive(SOON)).collect();
+        assert_eq!(
+            receiver.gather(10, SOON),
+            Waiting { entries: 0, bytes: 12 },
+            "what is in use counts"
+        );
+        drop(permits);
+        assert_eq!(receiver.gather(10, Duration::ZERO), Waiting::default());
+    }
+
+    #[test]
+    fn nobody_gathers_while_something_urgent_is_there_or_a_sender_is_held() {
+        let (sender, receiver) = bounded(10);
+        sender.send_urgent(0).expect("it is open");
+        assert_eq!(receiver.gather(1000, SOON), Waiting { entries: 1, bytes: 0 });
+        let (entry, permit) = receiver.receive(SOON).expect("one entry");
+        assert_eq!(entry, 0);
+        drop(permit);
+        let held = thread::spawn(move || (1..=2).try_for_each(|entry| sender.send(entry, 6)));
+        assert_eq!(receiver.gather(1000, SOON).bytes, 6, "there is no room for more");
+        drop(receiver);
+        assert_eq!(held.join().expect("the sender returns"), Err(Closed));
     }
 
     #[test]

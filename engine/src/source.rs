@@ -122,11 +122,15 @@ impl Intake {
     /// # Errors
     /// [`Closed`] when the driver takes no more: the reader should end.
     pub fn send(&self, event: Event) -> Result<(), Closed> {
-        let bytes = match &event {
-            Event::Batch(batch) => batch.bytes(),
-            _ => 0,
-        };
-        self.sender.send(event, bytes)
+        match &event {
+            Event::Batch(batch) => {
+                let bytes = batch.bytes();
+                self.sender.send(event, bytes)
+            }
+            // Nobody waits for these.
+            Event::Advanced { .. } | Event::Latest { .. } => self.sender.send(event, 0),
+            Event::Added { .. } | Event::Ended { .. } | Event::Failed(_) => self.sender.send_urgent(event),
+        }
     }
 
     /// Returns whether the driver takes no more events. A reader with nothing to send asks now and then.

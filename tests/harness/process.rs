@@ -11,7 +11,13 @@ use super::leash::Leash;
 use super::scratch::Scratch;
 
 /// What the environment may not slip into a run.
-const UNSET: &[&str] = &["MILLSTREAM_CRASH_AT", "RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE"];
+const UNSET: &[&str] = &[
+    "MILLSTREAM_CRASH_AT",
+    "MILLSTREAM_BATCHES_MAX",
+    "RUST_LOG",
+    "NO_COLOR",
+    "CLICOLOR_FORCE",
+];
 
 /// A run of a program to be started.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ const CRASHES: [&str; 5] = [
 ];
 
 /// Rows of a batch where a job is killed at every epoch: few batches, so few epochs.
-const ROWS_OF_AN_EPOCH: usize = 20;
+const ROWS_OF_A_BATCH: usize = 20;
 
 /// The most runs that a job needs when each is killed at its first epoch.
 const RUNS_MAX: usize = 64;
@@ -46,15 +46,20 @@ const RUNS_MAX: usize = 64;
 /// The pieces in which a live job gets its lines.
 const PIECES: usize = 3;
 
-/// An epoch as often as can be, and next to nothing that waits between its end and the reader.
+/// An epoch at the end of each micro-batch, which are as short as can be, and next to nothing that waits between their end and
+/// the reader.
 const HURRY: [&str; 6] = [
     "--set",
     "run.trigger=1ms",
     "--set",
-    "run.checkpoint_interval=1ms",
+    "run.checkpoint_interval=0s",
     "--set",
     "run.queue=1B",
 ];
+
+/// The batches of a micro-batch, and so of an epoch, where a job is killed: how many epochs there are at least does not depend on
+/// the machine's speed.
+const BATCHES_OF_AN_EPOCH: &str = "2";
 
 /// The lines, and the requests among them: those that the combined format can have.
 const INPUT: &str = r#"
@@ -174,7 +179,7 @@ pub(super) fn check_killed(case: &Case<'_>) {
         let choice = usize::try_from(seeded.in_range(0..CRASHES.len() as u64)).expect("an index");
         let place = format!("{}:{passing}", CRASHES[choice]);
         let attempt = prepared.attempt();
-        let run = || attempt.run(7, 2).args(HURRY);
+        let run = || attempt.run_in_epochs(7);
         let crashed = run().env("MILLSTREAM_CRASH_AT", &place).finish(PATIENCE);
         let signal = crashed.status.signal();
         assert_eq!(signal, Some(SIGABRT), "{} passes {place}\n{}", case.job, crashed.stderr);
@@ -193,7 +198,7 @@ pub(super) fn check_killed_at_every_epoch(case: &Case<'_>) {
     let places = ["after_store_rename:1", "after_commit:1"];
     let mut kills = 0;
     for place in places.iter().cycle().take(RUNS_MAX) {
-        let run = attempt.run(ROWS_OF_AN_EPOCH, 2).args(HURRY);
+        let run = attempt.run_in_epochs(ROWS_OF_A_BATCH);
         let ended = run.env("MILLSTREAM_CRASH_AT", place).finish(PATIENCE);
         if ended.status.signal() != Some(SIGABRT) {
             ended.expect_code(0);
@@ -201,7 +206,7 @@ pub(super) fn check_killed_at_every_epoch(case: &Case<'_>) {
         }
         kills += 1;
     }
-    // How many epochs there are is a matter of speed.
+    // How many epochs there are at most is a matter of speed.
     assert!((2..RUNS_MAX).contains(&kills), "{}: killed {kills} times", case.job);
     attempt.expect(&expected, &format!("killed {kills} times, at every epoch"));
 }
@@ -357,6 +362,12 @@ impl Attempt<'_> {
             true => run,
             false => run.args(["--to", "latest"]),
         }
+    }
+
+    /// Returns the next run: to the end of what is there, in many epochs.
+    fn run_in_epochs(&self, batch_rows: usize) -> Run {
+        let run = self.run(batch_rows, 2).args(HURRY);
+        run.env("MILLSTREAM_BATCHES_MAX", BATCHES_OF_AN_EPOCH)
     }
 
     /// Returns whether the output of all that is in the topics is committed.

@@ -1,5 +1,8 @@
 //! Taking batches in: each becomes a task on the pool; aggregates absorb in any order, stateless output and dead letters
 //! keep the order of the input.
+//!
+//! Of an input that trickles nothing is worth a wake-up: it gathers in the queue while the micro-batch has time, and the little
+//! that has gathered by its end is worked on by the driver itself.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::metrics::{InputMetrics, Metrics};
 use crate::position::{Partition, Positions};
-use crate::queue::{Permit, Receiver};
+use crate::queue::{Permit, Receiver, Waiting};
 use crate::source::{Event, SourceState};
 
 /// How long the driver waits for an event before it looks at the stop signal again: a stop takes effect in this time,
@@ -25,6 +28,10 @@ const STOP_CHECK: Duration = Duration::from_millis(50);
 
 /// How long a micro-batch that starts after its deadline collects: with a trigger of zero each would be a single batch.
 const LINGER: Duration = Duration::from_millis(2);
+
+/// Bytes that are worth waking the driver for before a micro-batch ends, and a thread of the pool to work on: some hundred
+/// records, which take longer than the threads' wake-ups and their search for more work.
+const GATHER_BYTES: usize = 64 << 10;
 
 /// Rows before the share of bad ones is judged: of fewer, a handful of bad lines at the start of a good input is a large
 /// share, and at 1000 a share of a per cent is ten rows.
@@ -67,6 +74,12 @@ pub(super) struct Output<'a> {
 struct Until {
     deadline: Option<Duration>,
     has_begun: bool,
+    /// Entries that had gathered when there was a look at the queue, and are still there.
+    gathered: usize,
+    /// Whether they were few bytes.
+    are_few: bool,
+    /// Whether they had gathered until the deadline: then they belong to the micro-batch, whatever the time is by now.
+    are_due: bool,
 }
 
 impl Until {
@@ -74,6 +87,9 @@ impl Until {
         Self {
             deadline,
             has_begun: false,
+            gathered: 0,
+            are_few: false,
+            are_due: false,
         }
     }
 
@@ -85,7 +101,8 @@ impl Until {
 
     /// Returns whether a micro-batch that has begun has had its time.
     fn is_over(&self, now: Duration) -> bool {
-        self.has_begun && self.deadline.is_some_and(|deadline| deadline <= now)
+        let are_left = self.are_due && self.gathered > 0;
+        self.has_begun && !are_left && self.deadline.is_some_and(|deadline| deadline <= now)
     }
 }
 
@@ -196,15 +213,37 @@ impl Intake<'_> {
             } else {
                 left.min(STOP_CHECK)
             };
-            match self.receiver.receive(wait) {
-                Some(delivery) => {
-                    until.begin(self.clock.monotonic());
-                    return Some(delivery);
-                }
+            if until.gathered == 0 && !self.gather(until, left.min(STOP_CHECK)) && !left.is_zero() {
+                continue;
+            }
+            match self.take(until, wait) {
+                Some(delivery) => return Some(delivery),
                 None if left.is_zero() => return None,
                 None => {}
             }
         }
+    }
+
+    /// Lets entries gather for some time at most; returns whether there are any. A micro-batch that had all of its time for it
+    /// needs no more.
+    fn gather(&self, until: &mut Until, time: Duration) -> bool {
+        let waiting = self.receiver.gather(GATHER_BYTES, time);
+        let is_due = until
+            .deadline
+            .is_some_and(|deadline| deadline <= self.clock.monotonic());
+        until.gathered = waiting.entries;
+        until.are_few = waiting.bytes < GATHER_BYTES;
+        until.are_due = is_due && until.are_few && !time.is_zero();
+        until.has_begun |= until.are_due && until.gathered > 0;
+        waiting != Waiting::default()
+    }
+
+    /// Takes the next entry.
+    fn take(&self, until: &mut Until, wait: Duration) -> Option<(Event, Permit)> {
+        let delivery = self.receiver.receive(wait)?;
+        until.gathered = until.gathered.saturating_sub(1);
+        until.begin(self.clock.monotonic());
+        Some(delivery)
     }
 
     /// Takes batches in until `deadline`, the end of the input, a stop, or a full partial. Returns the number of rows.
@@ -216,7 +255,7 @@ impl Intake<'_> {
         pool: &ThreadPool,
         output: &mut Output<'_>,
     ) -> Result<u64> {
-        let mut rows = 0;
+        let (mut rows, mut batches) = (0, 0);
         let mut until = Until::new(deadline);
         let metrics = output.metrics;
         let (pass_on, in_order) = (
@@ -225,15 +264,18 @@ impl Intake<'_> {
         );
         let taken = pool.in_place_scope(|scope| {
             let mut pending = Pending::new();
-            while !cursor.is_at_end() && !workers.are_full() {
+            while !cursor.is_at_end() && !workers.are_full() && batches < fault::batches_max() {
                 let Some((event, permit)) = self.next_or_write(&mut until, &mut pending, output)? else {
                     break;
                 };
                 let input = permit.sender();
                 if let Some(batch) = cursor.follow(input, event, metrics)? {
                     rows += batch.rows() as u64;
+                    batches += 1;
                     if pass_on {
                         output.write(0, &batch)?;
+                    } else if until.are_few && pending.is_empty() {
+                        output.write_done(workers.work(input, batch, metrics)?)?;
                     } else if in_order {
                         pending.push_back((spawn(scope, input, batch, workers, metrics), permit));
                     } else {
@@ -260,7 +302,7 @@ impl Intake<'_> {
         while let Some(front) = pending.pop_front() {
             // Where more input waits than is worked on, there is always another event.
             let is_over = self.stop.is_raised() || until.is_over(self.clock.monotonic());
-            if !is_over && let Some(delivery) = self.receiver.receive(Duration::ZERO) {
+            if !is_over && let Some(delivery) = self.take(until, Duration::ZERO) {
                 pending.push_front(front);
                 return Ok(Some(delivery));
             }
@@ -305,7 +347,12 @@ impl Output<'_> {
     }
 
     fn write_when_ready(&mut self, (done, permit): (channel::Receiver<Result<Done>>, Permit)) -> Result<()> {
-        let done = done.recv().expect("the task sends before it ends")?;
+        self.write_done(done.recv().expect("the task sends before it ends")?)?;
+        drop(permit);
+        Ok(())
+    }
+
+    fn write_done(&mut self, done: Done) -> Result<()> {
         for (query, batch) in &done.outputs {
             self.write(*query, batch)?;
         }
@@ -315,7 +362,6 @@ impl Output<'_> {
                     .write(dead_letters, &Batch::new(records, done.origin.clone()))?;
             }
         }
-        drop(permit);
         Ok(())
     }
 }

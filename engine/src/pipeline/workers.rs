@@ -115,7 +115,7 @@ impl Workers {
         lock(&self.newest).iter_mut().map(std::mem::take).collect()
     }
 
-    /// Takes a batch of an input into every query that reads it. Called on the pool.
+    /// Takes a batch of an input into every query that reads it. Called on the pool, or by the driver.
     pub(super) fn work(&self, input: usize, batch: Batch, metrics: &Metrics) -> Result<Done> {
         let mut done = Done {
             origin: batch.origin().cloned(),
@@ -154,7 +154,8 @@ impl Workers {
             done.outputs.push((index, batch));
             return Ok(());
         }
-        let thread = rayon::current_thread_index().expect("tasks run on the pool");
+        // A thread of the pool has a partial of its own, the driver shares one.
+        let thread = rayon::current_thread_index().unwrap_or(0);
         let mut partial = lock(&lane.partials[thread]);
         let context = AbsorbContext {
             closed_micros: lane.closed_micros,
