@@ -176,7 +176,10 @@ impl Rows {
     /// Returns the waiting rows as a batch that covers `offsets`, and starts the next one.
     pub(super) fn finish(&mut self, offsets: OffsetRange) -> Batch {
         let rows = self.rows;
-        let offset_column = self.offsets.as_mut().map(replace_vec);
+        let offset_column: Option<ArrayRef> = self.offsets.as_mut().map(|column| {
+            let next = Vec::with_capacity(column.len());
+            Arc::new(Int64Array::from(std::mem::replace(column, next))) as ArrayRef
+        });
         let timestamps = self.timestamps.as_mut().map(Timestamps::finish);
         let key = self.key.as_mut().map(Bytes::finish);
         let value = self.value.as_mut().map(Bytes::finish);
@@ -186,7 +189,7 @@ impl Rows {
             match column {
                 KafkaColumn::Topic => constant_text(&self.partition.stream, rows),
                 KafkaColumn::Partition => Arc::new(Int32Array::from_value(self.partition.index, rows)),
-                KafkaColumn::Offset => Arc::new(Int64Array::from(offset_column.clone().expect(asked))),
+                KafkaColumn::Offset => offset_column.clone().expect(asked),
                 KafkaColumn::Timestamp => timestamps.clone().expect(asked).0,
                 KafkaColumn::TimestampType => timestamps.clone().expect(asked).1,
                 KafkaColumn::Key => key.clone().expect(asked),
@@ -335,7 +338,9 @@ impl Headers {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let ends = std::mem::replace(&mut self.ends, vec![0]);
+        let mut next = Vec::with_capacity(self.ends.len());
+        next.push(0);
+        let ends = std::mem::replace(&mut self.ends, next);
         let Bytes {
             ends: key_ends, data, ..
         } = self.keys.take();
@@ -368,11 +373,6 @@ fn constant_text(text: &str, rows: usize) -> ArrayRef {
         keys,
         Arc::new(StringArray::from(vec![text])),
     ))
-}
-
-fn replace_vec(column: &mut Vec<i64>) -> Vec<i64> {
-    let next = Vec::with_capacity(column.len());
-    std::mem::replace(column, next)
 }
 
 fn offset_buffer(ends: Vec<i32>) -> OffsetBuffer<i32> {
