@@ -1,4 +1,5 @@
 //! Reading a topic of a real broker: librdkafka's batch interface alone, then the source by either client, in processor time.
+//! Writing one: a record a call, then the sink.
 //!
 //! The broker is the tests' own, or the one at `KAFKA_BOOTSTRAP_SERVERS`.
 
@@ -13,9 +14,13 @@ mod lines;
 mod plain_loop;
 mod seen;
 mod topic;
+mod topic_output;
 mod topic_word_count;
 mod word_count;
 
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
 use connectors::kafka::options::Client;
 use criterion::{Criterion, Throughput};
 
@@ -35,6 +40,7 @@ fn main() {
         let topic = Topic::new(Broker::shared(), MESSAGES, compression);
         read(&mut criterion, topic, compression);
     }
+    write(&mut criterion, Broker::shared());
     criterion.final_summary();
 }
 
@@ -63,6 +69,35 @@ fn read(criterion: &mut Criterion<CpuTime>, mut topic: Topic, compression: &str)
                     used
                 };
                 (0..times).map(one).sum()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A way to write batches to a topic.
+type Write = fn(&Broker, &str, &[RecordBatch]);
+
+fn write(criterion: &mut Criterion<CpuTime>, broker: &'static Broker) {
+    let (batches, content) = topic_output::batches(MESSAGES);
+    let mut group = criterion.benchmark_group("output");
+    group.sample_size(10).throughput(Throughput::Elements(MESSAGES));
+    let ways: [(&str, Write); 2] = [
+        ("a_record_a_call", topic_output::a_record_a_call),
+        ("sink", topic_output::by_sink),
+    ];
+    for (name, write) in ways {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|times| {
+                let one = |_| {
+                    let topic = Topic::of(broker, 0, "uncompressed", |_, _| {});
+                    let start = cpu_clock::own();
+                    write(broker, &topic.name, &batches);
+                    let used = cpu_clock::own() - start;
+                    assert_eq!(topic.read_values(), content);
+                    used
+                };
+                (0..times).map(one).sum::<Duration>()
             });
         });
     }

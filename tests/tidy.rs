@@ -53,6 +53,7 @@ const FORMATS: &[&str] = &["decode", "encode"];
 const UNSAFE_PATHS: &[&str] = &[
     "engine/src/kernel/",
     "connectors/src/kafka/ffi.rs",
+    "connectors/src/kafka/ffi/",
     "benches/bare_loop/",
 ];
 

@@ -1,12 +1,16 @@
-//! The native batch consumer: a small safe shell around what rdkafka's safe API does not offer.
+//! The native batch calls: a small safe shell around what rdkafka's safe API does not offer.
 //!
 //! rdkafka hands over one message a call, each with an event object of its own. librdkafka's
 //! `rd_kafka_consume_batch_queue` fills an array of message pointers instead, and admits partitions by `assign` only.
-//! This is the one file of the crate with unsafe code.
+//! Records are given to a producer in the same way; see [`Target`]. Here and below is the one place of the crate with unsafe
+//! code.
 #![expect(
     unsafe_code,
     reason = "librdkafka's batch interface and topic ids are reachable through C only"
 )]
+
+mod target;
+mod watched;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -23,6 +27,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 
+pub(super) use self::target::{Pair, RECORDS_MAX, Target};
+pub(super) use self::watched::Watched;
 use super::health::{self, Health};
 
 /// Room for librdkafka's error texts, as its own examples have it.

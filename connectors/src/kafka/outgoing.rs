@@ -5,12 +5,10 @@ use arrow::record_batch::RecordBatch;
 use engine::operator::retract;
 use engine::{Batch, Error, Result};
 
+use super::ffi::Pair;
 use super::payload::Payload;
 use super::producer::Producer;
 use super::sink::ValueFormat;
-
-/// Rows between two looks at the delivery reports.
-const SERVE_ROWS: usize = 1024;
 
 /// The records of one topic.
 pub(super) struct Outgoing {
@@ -68,22 +66,19 @@ impl Outgoing {
             Some(origin) if self.keeps_order => Some(origin.partition.index.rem_euclid(partitions)),
             _ => None,
         };
-        for row in 0..records.num_rows() {
-            producer.send(&self.topic, keys.get(row), values.get(row), partition)?;
-            if row % SERVE_ROWS == SERVE_ROWS - 1 {
-                producer.serve()?;
-            }
-        }
-        producer.serve()
+        producer.send_all(&self.topic, partition, records.num_rows(), |row| Pair {
+            key: keys.get(row),
+            value: values.get(row),
+        })
     }
 
     /// Gives `producer` a record without a value for each key.
     fn send_tombstones(&mut self, producer: &Producer, gone: &RecordBatch) -> Result<()> {
         let keys = self.key.encode(gone)?;
-        for row in 0..gone.num_rows() {
-            producer.send(&self.topic, keys.get(row), None, None)?;
-        }
-        producer.serve()
+        producer.send_all(&self.topic, None, gone.num_rows(), |row| Pair {
+            key: keys.get(row),
+            value: None,
+        })
     }
 }
 

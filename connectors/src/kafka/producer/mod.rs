@@ -1,8 +1,8 @@
 //! The producer under the sink: librdkafka's, with bounded waits, transactions, and errors that say what to do.
 //!
 //! Waiting: rdkafka's `flush` and `poll` take all of their timeout even when what they wait for has come, and spin through
-//! its last millisecond. So they are only asked with a timeout of 0 here, and the thread sleeps between. A call with a queue
-//! that is known to be empty does not wait at all.
+//! its last millisecond. So they are only asked with a timeout of 0 here, and the thread sleeps between, until there is a
+//! report. A call with a queue that is known to be empty does not wait at all.
 
 mod failure;
 mod reports;
@@ -20,7 +20,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::config::Connection;
-use super::ffi::drop_within;
+use super::ffi::{Pair, RECORDS_MAX, Target, Watched, drop_within};
 use super::health::TLS_FAILED;
 
 pub(super) use self::failure::invalid_settings;
@@ -52,8 +52,10 @@ const CREATION_TIME: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Between two looks for delivery reports: short, since librdkafka tells nobody when the last one has come, and what is
-/// waited for is a part of every epoch's latency.
+/// How long deliveries are waited for before somebody looks whether they are there all the same.
+const REPORT_LOOK: Duration = Duration::from_millis(10);
+
+/// Between two looks for delivery reports while another thread gives a transaction up.
 const LOOK: Duration = Duration::from_micros(500);
 
 /// The broker ends a transaction that is open for longer, so the checkpoint interval must be shorter.
@@ -81,12 +83,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
 ];
 
-/// The tag of records that need not be told apart.
-const UNTOLD: usize = 0;
-
 /// A producer for one topic, and for others that take part in its transactions.
 pub(super) struct Producer {
-    client: BaseProducer<Reports>,
+    client: Watched<Reports>,
     reports: Reports,
     failures: Failures,
     transaction: Option<Transaction>,
@@ -136,7 +135,7 @@ impl Producer {
             .map_err(|error| invalid_settings(&error))?;
         let timeout_ms = config.get("transaction.timeout.ms").and_then(|text| text.parse().ok());
         Ok(Self {
-            client,
+            client: Watched::new(client),
             reports,
             transaction: transactional_id.is_some().then(|| Transaction {
                 timeout: Duration::from_millis(timeout_ms.unwrap_or(TRANSACTION_TIMEOUT_MS)),
@@ -217,22 +216,35 @@ impl Producer {
             .is_some_and(|transaction| transaction.begun().is_some())
     }
 
-    /// Puts a record for `topic` in the queue; waits while the queue is full.
+    /// Puts `count` records for `topic` in the queue, and handles the delivery reports that have come; waits while the queue
+    /// is full.
     ///
     /// # Errors
-    /// When the record is too large, or an earlier one was not delivered.
-    pub(super) fn send(
+    /// When a record is too large, or an earlier one was not delivered.
+    pub(super) fn send_all<'r>(
         &self,
         topic: &str,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
         partition: Option<i32>,
+        count: usize,
+        record: impl Fn(usize) -> Pair<'r>,
     ) -> Result<()> {
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, UNTOLD);
-        record.key = key;
-        record.payload = value;
-        record.partition = partition;
-        self.send_record(record)
+        let failed = |code| self.failure("send a record", code, "");
+        let target = Target::new(self.client.client(), topic).map_err(failed)?;
+        let mut next = 0;
+        while next < count {
+            let end = count.min(next + RECORDS_MAX);
+            match target.produce(partition, (next..end).map(&record)) {
+                Ok(()) => next = end,
+                Err(refused) => {
+                    next += refused.at;
+                    let Pair { key, value } = record(next);
+                    let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+                    self.wait_for_room(topic, refused.code, bytes)?;
+                }
+            }
+            self.serve()?;
+        }
+        self.serve()
     }
 
     /// Puts a record in the queue, with all that it has; waits while the queue is full. What it is tagged with is told if it
@@ -247,17 +259,26 @@ impl Producer {
             let Err((error, back)) = self.client.send(record) else {
                 return Ok(());
             };
-            match error.rdkafka_error_code().unwrap_or(Code::Fail) {
-                // An empty queue that has no room never will.
-                Code::QueueFull if self.client.in_flight_count() == 0 => {
-                    return Err(self.failures.of_topic(topic).too_large(bytes));
-                }
-                Code::QueueFull => self.wait(LOOK),
-                Code::MessageSizeTooLarge => return Err(self.failures.of_topic(topic).too_large(bytes)),
-                code => return Err(self.failure("send a record", code, "")),
-            }
+            self.wait_for_room(topic, error.rdkafka_error_code().unwrap_or(Code::Fail), bytes)?;
             self.check_delivered()?;
             record = back;
+        }
+    }
+
+    /// Waits a little for the queue to have room again, if that is why a record of `bytes` bytes was refused.
+    fn wait_for_room(&self, topic: &str, code: Code, bytes: usize) -> Result<()> {
+        match code {
+            // An empty queue that has no room never will.
+            Code::QueueFull if self.client.in_flight_count() == 0 => {
+                Err(self.failures.of_topic(topic).too_large(bytes))
+            }
+            Code::QueueFull => {
+                self.client.wait(REPORT_LOOK);
+                self.client.poll(Duration::ZERO);
+                Ok(())
+            }
+            Code::MessageSizeTooLarge => Err(self.failures.of_topic(topic).too_large(bytes)),
+            code => Err(self.failure("send a record", code, "")),
         }
     }
 
@@ -283,7 +304,8 @@ impl Producer {
         // Sends what lingers. Once, since each call wakes all of librdkafka's threads.
         let is_empty = self.client.flush(Duration::ZERO).is_ok();
         while !is_empty && self.client.in_flight_count() > 0 {
-            self.wait(LOOK);
+            self.client.wait(REPORT_LOOK);
+            self.client.poll(Duration::ZERO);
             self.check_delivered()?;
         }
         self.check_delivered()
@@ -338,7 +360,7 @@ impl Producer {
 
     /// Lets go of the client in a bounded time.
     pub(super) fn close(self) {
-        drop_within(END_TIME, self.client);
+        drop_within(END_TIME, self.client.into_producer());
     }
 
     /// Tries a transactional call again while it may succeed.
@@ -510,9 +532,13 @@ mod tests {
     #[test]
     fn a_record_that_no_queue_can_hold_is_refused_at_once() {
         let producer = producer(None);
-        let record = vec![0; 33_554_433];
+        let value = vec![0; 33_554_433];
+        let record = |_| Pair {
+            key: None,
+            value: Some(value.as_slice()),
+        };
         let error = producer
-            .send("out", None, Some(&record), None)
+            .send_all("out", None, 1, record)
             .expect_err("too large")
             .to_string();
         assert!(
@@ -529,7 +555,7 @@ mod tests {
                 code: Code::MessageTimedOut,
                 bytes: 10,
                 partition: 0,
-                tag: UNTOLD,
+                tag: 0,
                 records: 1,
             });
         }
