@@ -4,21 +4,48 @@ use std::io::Write;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
+/// Digits of the finest fraction of a second: nanoseconds.
+const DIGITS_MAX: usize = 9;
+
 /// Writes `days` since 1970-01-01 as `YYYY-MM-DD`. Years before 0 and after 9999 have a sign or more digits.
 pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil(days);
-    write!(out, "{year:04}-{month:02}-{day:02}").expect("a Vec takes every write");
+    if (0..=9999).contains(&year) {
+        let mut text = *b"0000-00-00";
+        for (at, number) in [(0, year / 100), (2, year % 100), (5, month), (8, day)] {
+            write_two(number, &mut text[at..]);
+        }
+        out.extend_from_slice(&text);
+    } else {
+        write!(out, "{year:04}-{month:02}-{day:02}").expect("a Vec takes every write");
+    }
 }
 
 /// Writes `ticks` since 1970-01-01T00:00:00Z, `per_second` of them a second, as `YYYY-MM-DDThh:mm:ss.ffffffZ` with
-/// `digits` digits of a fraction that has `per_second` parts or more.
+/// `digits` digits, nine at most, of a fraction that has `per_second` parts or more.
 pub(crate) fn write_timestamp(ticks: i64, per_second: i64, digits: usize, out: &mut Vec<u8>) {
     let seconds = ticks.div_euclid(per_second);
-    let fraction = ticks.rem_euclid(per_second) * (10_i64.pow(digits as u32) / per_second);
+    let mut fraction = ticks.rem_euclid(per_second) * (10_i64.pow(digits as u32) / per_second);
     write_date(seconds.div_euclid(SECONDS_PER_DAY), out);
     let second = seconds.rem_euclid(SECONDS_PER_DAY);
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    write!(out, "T{hour:02}:{minute:02}:{:02}.{fraction:0digits$}Z", second % 60).expect("a Vec takes every write");
+    let mut text = *b"T00:00:00.000000000Z";
+    for (at, number) in [(1, second / 3600), (4, second / 60 % 60), (7, second % 60)] {
+        write_two(number, &mut text[at..]);
+    }
+    let end = text.len() - 1 - DIGITS_MAX + digits;
+    for digit in text[end - digits..end].iter_mut().rev() {
+        *digit = b'0' + (fraction % 10) as u8;
+        fraction /= 10;
+    }
+    text[end] = b'Z';
+    out.extend_from_slice(&text[..=end]);
+}
+
+/// Writes a number from 0 to 99 as two digits: what `write!` brings along costs more than they do.
+#[inline]
+fn write_two(number: i64, text: &mut [u8]) {
+    text[0] = b'0' + (number / 10) as u8;
+    text[1] = b'0' + (number % 10) as u8;
 }
 
 /// Returns year, month and day. The algorithm is `civil_from_days` of Howard Hinnant's "chrono-compatible low-level

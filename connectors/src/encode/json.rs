@@ -11,9 +11,11 @@
 //! | lists, structs, dictionaries | array, object, the value they stand for |
 //! | others (time, duration, map ...) | string, as Arrow displays them |
 //!
-//! The type of a column is looked at once a batch; nothing is allocated a row.
+//! The type of a column is looked at once a batch, and so are the bytes of its strings that need an escape; nothing is
+//! allocated a row.
 
-use std::fmt::{Debug, Display};
+mod strings;
+
 use std::io::Write;
 
 use arrow::array::{AnyDictionaryArray, Array, ArrayRef, AsArray, BooleanArray, OffsetSizeTrait, StructArray};
@@ -27,6 +29,8 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use engine::{Error, Result};
 
+use self::strings::Strings;
+pub(crate) use self::strings::write_escaped;
 use super::date::{write_date, write_timestamp};
 use super::{RawColumn, Rows};
 
@@ -113,15 +117,15 @@ impl Value for Nullable<'_> {
 
 struct Integers<'a, N>(&'a [N]);
 
-impl<N: Display> Value for Integers<'_, N> {
+impl<N: itoa::Integer + Copy> Value for Integers<'_, N> {
     fn write(&self, row: usize, out: &mut Vec<u8>) {
-        write!(out, "{}", self.0[row]).expect("a Vec takes every write");
+        out.extend_from_slice(itoa::Buffer::new().format(self.0[row]).as_bytes());
     }
 }
 
 struct Floats<'a, N>(&'a [N]);
 
-impl<N: Debug + Copy + Into<f64>> Value for Floats<'_, N> {
+impl<N: zmij::Float + Copy + Into<f64>> Value for Floats<'_, N> {
     fn write(&self, row: usize, out: &mut Vec<u8>) {
         write_float(self.0[row], out);
     }
@@ -150,10 +154,10 @@ impl Value for Text<'_> {
     }
 }
 
-/// Valid UTF-8, which needs no second look.
-struct Strings<'a>(RawColumn<'a>);
+/// Valid UTF-8 that is not in one buffer.
+struct Views<'a>(RawColumn<'a>);
 
-impl Value for Strings<'_> {
+impl Value for Views<'_> {
     fn write(&self, row: usize, out: &mut Vec<u8>) {
         out.push(b'"');
         write_escaped(self.0.get(row).unwrap_or_default(), out);
@@ -299,13 +303,15 @@ fn column(array: &ArrayRef) -> Result<Nullable<'_>> {
             items: column(array.as_fixed_size_list().values())?,
         }),
         DataType::Struct(_) => structs(array.as_struct())?,
+        DataType::Utf8 => Box::new(Strings::new(array.as_string::<i32>())),
+        DataType::LargeUtf8 => Box::new(Strings::new(array.as_string::<i64>())),
         _ => text(array)?,
     };
     let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
     Ok(Nullable { nulls, values })
 }
 
-fn integers<T: ArrowPrimitiveType<Native: Display>>(array: &ArrayRef) -> Box<dyn Value + '_> {
+fn integers<T: ArrowPrimitiveType<Native: itoa::Integer>>(array: &ArrayRef) -> Box<dyn Value + '_> {
     Box::new(Integers(array.as_primitive::<T>().values()))
 }
 
@@ -362,12 +368,8 @@ fn structs(array: &StructArray) -> Result<Box<dyn Value + '_>> {
 }
 
 fn text(array: &ArrayRef) -> Result<Box<dyn Value + '_>> {
-    let strings = matches!(
-        array.data_type(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    );
     match RawColumn::new(array.as_ref()) {
-        Some(column) if strings => Ok(Box::new(Strings(column))),
+        Some(column @ RawColumn::Utf8View(_)) => Ok(Box::new(Views(column))),
         Some(column) => Ok(Box::new(Text(column))),
         None => {
             let options = FormatOptions::new().with_display_error(true);
@@ -401,54 +403,12 @@ fn write_items(start: usize, end: usize, items: &Nullable<'_>, out: &mut Vec<u8>
 }
 
 /// Writes a number, or `null` for one that JSON has no text for.
-pub(crate) fn write_float<N: Debug + Copy + Into<f64>>(value: N, out: &mut Vec<u8>) {
+pub(crate) fn write_float<N: zmij::Float + Copy + Into<f64>>(value: N, out: &mut Vec<u8>) {
     if value.into().is_finite() {
-        // `Debug` writes large and small numbers with an exponent, as JSON allows; `Display` writes all zeros.
-        write!(out, "{value:?}").expect("a Vec takes every write");
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
         out.extend_from_slice(b"null");
     }
-}
-
-/// Writes the inside of a JSON string: runs without a special byte are copied whole.
-pub(crate) fn write_escaped(mut text: &[u8], out: &mut Vec<u8>) {
-    loop {
-        let plain = plain_length(text);
-        out.extend_from_slice(&text[..plain]);
-        let Some(&special) = text.get(plain) else {
-            return;
-        };
-        write_special(special, out);
-        text = &text[plain + 1..];
-    }
-}
-
-/// Returns how many leading bytes need no escape. Blocks of 16 are folded without a branch, which compiles to vector
-/// instructions.
-fn plain_length(text: &[u8]) -> usize {
-    let is_special = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
-    let blocks = text.chunks_exact(16);
-    let clean = blocks
-        .take_while(|block| !block.iter().fold(false, |special, byte| special | is_special(byte)))
-        .count();
-    let rest = &text[clean * 16..];
-    clean * 16 + rest.iter().position(is_special).unwrap_or(rest.len())
-}
-
-fn write_special(byte: u8, out: &mut Vec<u8>) {
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0c => b'f',
-        _ => {
-            write!(out, "\\u{byte:04x}").expect("a Vec takes every write");
-            return;
-        }
-    };
-    out.extend_from_slice(&[b'\\', short]);
 }
 
 #[cfg(test)]

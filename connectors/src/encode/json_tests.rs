@@ -161,15 +161,6 @@ proptest! {
     }
 
     #[test]
-    fn a_special_byte_is_found_at_every_place(length in 0_usize..70, place in 0_usize..70, byte in 0_u8..0x20) {
-        let mut text = vec![b'x'; length];
-        if let Some(at) = text.get_mut(place) {
-            *at = byte;
-        }
-        prop_assert_eq!(plain_length(&text), place.min(length));
-    }
-
-    #[test]
     fn floats_read_back_bit_for_bit(value in prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO) {
         let text = number(Arc::new(Float64Array::from(vec![value])));
         prop_assert_eq!(text.parse::<f64>().expect("a number").to_bits(), value.to_bits());
