@@ -66,13 +66,13 @@ pub fn token_spans_by(
         first,
         last,
     };
-    #[cfg(target_arch = "x86_64")]
     match path.level() {
-        Level::Avx512 => return x86::spans_by_avx512(text, starts, ends),
-        Level::Avx2 => return x86::spans_by_avx2(text, starts, ends),
-        Level::Portable | Level::Sse2 => {}
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => x86::spans_by_avx512(text, starts, ends),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => x86::spans_by_avx2(text, starts, ends),
+        _ => append_spans(text, starts, ends, append_bits),
     }
-    append_spans(text, starts, ends, append_bits);
 }
 
 /// A text between `first` and `last`, by its rows and the masks of its separators.
