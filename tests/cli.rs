@@ -223,7 +223,7 @@ fn what_goes_only_with_topics_is_refused_with_files() {
 fn what_is_missing_is_named_with_both_ways_to_say_it() {
     check("wordcount", 2, &["<FILE>...", "--brokers <BROKERS> --topic <TOPIC>"]);
     check("generate", 2, &["<--lines <N>|--rate <R>>"]);
-    check("replay -t t", 2, &["--out <DIR>"]);
+    check("replay -t t", 2, &["--out <PLACE>"]);
     let scratch = Scratch::new("brokers");
     let files = ["wordcount", "--out", "kafka:t", "--delivery", "at-least-once", "x.log"];
     fs::write(scratch.join("x.log"), "a\n").expect("the scratch folder can be written");

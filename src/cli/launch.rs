@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use connectors::parquet::archive::check_folder;
 use engine::checkpoint::{LocalStore, Store};
 use engine::clock::SystemClock;
 use engine::metrics::Metrics;
@@ -35,7 +36,10 @@ impl Launch<'_> {
     pub(super) fn run(self) -> Result<Exit> {
         let stop = stop_on_signal("stopping after this epoch")?;
         let store = match self.checkpoint {
-            Some(dir) => Some(Box::new(LocalStore::open(dir, self.job.parts())?) as Box<dyn Store>),
+            Some(dir) => {
+                check_folder(dir, "a checkpoint")?;
+                Some(Box::new(LocalStore::open(dir, self.job.parts())?) as Box<dyn Store>)
+            }
             None => None,
         };
         let is_resumed = store.as_ref().is_some_and(|store| !store.candidates().is_empty());

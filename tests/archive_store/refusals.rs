@@ -81,7 +81,7 @@ fn what_can_not_be_in_a_bucket_says_so_and_makes_no_folder() {
     let count = desk
         .run(&["wordcount", "-b", brokers, "-t", &topic, "--out", &out])
         .finish(PATIENCE);
-    expect_refusal(count, 3, &["rows of a job can't be in an object store", &address]);
+    expect_refusal(count, 3, &["rows of a query can't be in an object store", &address]);
     let strange = desk.replay(&topic, "http://bucket/a", &[]).finish(PATIENCE);
     expect_refusal(strange, 2, &["`http://` is no place of an archive"]);
     assert!(!desk.scratch.join("s3:").exists(), "no folder of that name");

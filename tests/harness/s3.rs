@@ -176,15 +176,33 @@ impl Bucket {
         }
     }
 
-    /// Returns the ids of the uploads that were neither completed nor aborted.
+    /// Returns the names and ids of the uploads that were neither completed nor aborted.
     ///
     /// # Panics
     /// When they can't be listed.
     #[track_caller]
-    pub(crate) fn uploads(&self) -> Vec<String> {
+    pub(crate) fn uploads(&self) -> Vec<(String, String)> {
         let listed = request(self.port, "GET", &format!("/{}?uploads", self.name), b"");
         assert_eq!(listed.status, 200, "{listed:?}");
-        between(&String::from_utf8_lossy(&listed.body), "<UploadId>", "</UploadId>")
+        let text = String::from_utf8_lossy(&listed.body);
+        let ids = between(&text, "<UploadId>", "</UploadId>");
+        between(&text, "<Key>", "</Key>").into_iter().zip(ids).collect()
+    }
+
+    /// Returns the names of the uploads that were neither completed nor aborted and have parts, which take room.
+    ///
+    /// # Panics
+    /// When they can't be listed.
+    #[track_caller]
+    pub(crate) fn parts_left(&self) -> Vec<String> {
+        let has_parts = |(name, id): &(String, String)| {
+            let path = format!("/{}/{}?uploadId={id}", self.name, escaped(name));
+            let listed = request(self.port, "GET", &path, b"");
+            assert_eq!(listed.status, 200, "{listed:?}");
+            String::from_utf8_lossy(&listed.body).contains("<PartNumber>")
+        };
+        let left = self.uploads().into_iter().filter(has_parts);
+        left.map(|(name, _)| name).collect()
     }
 
     /// Returns the content of an object.

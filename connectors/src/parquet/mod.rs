@@ -139,7 +139,7 @@ impl ParquetSink {
     /// can't be partitioned as asked.
     pub fn new(mut options: ParquetOptions) -> Result<Self> {
         check_limits(&options)?;
-        archive::check_folder(&options.dir, "rows of a job")?;
+        archive::check_folder(&options.dir, "rows of a query")?;
         options.dir = std::path::absolute(&options.dir).map_err(Error::io("find", &options.dir))?;
         let folders = folders(&options)?;
         let file_schema = file_schema(&options, folders.as_ref())?;

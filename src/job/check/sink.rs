@@ -1,6 +1,9 @@
 //! Sinks: of queries, and of bad records.
 
+use std::path::Path;
+
 use connectors::decode::Framing;
+use connectors::parquet::archive::check_folder;
 
 use super::connection::ConnectionKeys;
 use super::{Checker, list};
@@ -33,6 +36,7 @@ impl Checker<'_> {
             }),
             SinkKind::Parquet(parquet) => {
                 self.refuse_archive_keys(parquet);
+                self.refuse_bucket(&parquet.dir);
                 Some(SinkPlan::Parquet(parquet_plan(parquet)))
             }
             SinkKind::Kafka(kafka) => self.kafka_sink(sink, kafka).map(SinkPlan::Kafka),
@@ -120,6 +124,7 @@ impl Checker<'_> {
         match &sink.value.kind {
             DeadLetterKind::Kafka(topic) => self.dead_letter_topic(sink, topic).map(SinkPlan::Kafka),
             DeadLetterKind::Parquet(folder) => {
+                self.refuse_bucket(&folder.dir);
                 let mut plan = ParquetPlan::new(folder.dir.value.0.clone());
                 plan.compression = folder.compression.value;
                 Some(SinkPlan::Parquet(plan))
@@ -128,6 +133,13 @@ impl Checker<'_> {
                 path: file.path.value.0.clone().into(),
                 format: TextFormat::Jsonl,
             }),
+        }
+    }
+
+    /// Refuses a bucket: only an archive can be in one.
+    fn refuse_bucket(&mut self, dir: &At<Text>) {
+        if let Err(error) = check_folder(Path::new(&dir.value.0), "rows of a query") {
+            self.report.error(dir.place, error.to_string());
         }
     }
 

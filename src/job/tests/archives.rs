@@ -150,3 +150,28 @@ job.toml:6:7: a replay keeps records as they are, and has no query
 "#;
     assert_eq!(errors.expect("a query").to_string(), expected.trim_matches('\n'));
 }
+
+#[test]
+fn an_archive_may_be_in_a_bucket_and_nothing_else_may() {
+    let bucket = "[sink]\nkind = \"parquet\"\ndir = \"s3://logs/a\"\n";
+    let archive = plan(&format!("{SOURCE}{bucket}")).archive.expect("an archive");
+    assert_eq!(archive.to_string(), "parquet s3://logs/a, layout envelope");
+    check(
+        &format!("{SOURCE}{}", bucket.replace("s3:", "http:")),
+        r#"
+job.toml:7:7: `http://` is no place of an archive: expected a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+  |
+7 | dir = "http://logs/a"
+  |       ^^^^^^^^^^^^^^^
+"#,
+    );
+    check(
+        &format!("{SOURCE}{QUERY}{bucket}"),
+        r#"
+job.toml:9:7: rows of a query can't be in an object store, only an archive of `replay` can: expected a folder, not s3://logs/a
+  |
+9 | dir = "s3://logs/a"
+  |       ^^^^^^^^^^^^^
+"#,
+    );
+}

@@ -193,6 +193,18 @@ mod tests {
         assert_eq!(folder, Location::Folder("some/folder".into()));
     }
 
+    #[cfg(not(feature = "object-store"))]
+    #[test]
+    fn a_build_without_object_stores_says_so() {
+        let location: Location = "s3://logs/a".parse().unwrap();
+        let error = location.site().unwrap_err().to_string();
+        assert!(
+            error.starts_with("s3://logs/a: this build has no object stores"),
+            "{error}"
+        );
+        assert!(location.hold().is_err());
+    }
+
     #[test]
     fn what_is_no_address_is_refused_and_secrets_are_not_repeated() {
         for text in [
