@@ -1,15 +1,23 @@
 //! One file: its bytes against the manifest, its footer against its name, its rows against both.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
-use connectors::parquet::archive::{ArchiveHeader, FileEntry, Footer, Site, checksum, file_name};
+use connectors::parquet::archive::{ArchiveHeader, FileEntry, Footer, Listing, LocalFile, Site, checksum, file_name};
 use connectors::parquet::archived::FileRows;
 use engine::metrics::Metrics;
 use engine::{Error, Partition, Result};
 
 /// Milliseconds in the manifest, microseconds in the files.
 const MICROS_PER_MILLI: i64 = 1000;
+
+/// How often, and how many times, it is looked whether a file has appeared that the journal names: three seconds, where it
+/// takes a rename.
+const LOOK: Duration = Duration::from_millis(100);
+const LOOKS_MAX: u32 = 30;
 
 /// What the rows of a file are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,16 +34,14 @@ pub(super) struct FileFacts {
 /// When the process can't go on. A file that is not there, or that the operating system can't read, is a problem and no error.
 pub(super) fn check(
     site: &dyn Site,
-    header: &ArchiveHeader,
+    listing: &Listing,
     entry: &FileEntry,
     metrics: &Metrics,
 ) -> Result<(Option<FileFacts>, Vec<String>)> {
-    let found = site
-        .fetch(&entry.name)
-        .and_then(|local| Ok((checksum(local.path())?, local)));
-    let ((bytes, crc32c), local) = match found {
+    let header = &listing.header;
+    let ((bytes, crc32c), local) = match fetch(site, entry, !listing.is_at_rest) {
         Ok(found) => found,
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
             let lost = format!("is missing: {} rows of offsets {}", entry.rows, entry.offsets());
             return Ok((None, vec![lost]));
         }
@@ -71,6 +77,22 @@ pub(super) fn check(
     let place = Partition::new(entry.name.as_str(), 0);
     metrics.advance(&place, i64::try_from(entry.bytes).unwrap_or(i64::MAX));
     Ok((facts, problems))
+}
+
+/// Returns a file with its length and CRC-32C. While the archive is worked on, one that `is_expected` may be named by the journal already and appear only now:
+/// it is waited for.
+fn fetch(site: &dyn Site, entry: &FileEntry, is_expected: bool) -> Result<((u64, u32), LocalFile)> {
+    let mut looks = if is_expected { LOOKS_MAX } else { 1 };
+    loop {
+        let found = site
+            .fetch(&entry.name)
+            .and_then(|local| Ok((checksum(local.path())?, local)));
+        looks -= 1;
+        match found {
+            Err(Error::Io { source, .. }) if looks > 0 && source.kind() == ErrorKind::NotFound => sleep(LOOK),
+            found => return found,
+        }
+    }
 }
 
 fn unreadable(problem: &impl Display) -> String {

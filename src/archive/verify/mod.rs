@@ -90,7 +90,7 @@ impl Plan {
             .collect();
         set_bounds(metrics, &files);
         let facts = in_parallel(self.threads, &files, |file| {
-            (!stop.is_raised()).then(|| file::check(&*site, header, file, metrics))
+            (!stop.is_raised()).then(|| file::check(&*site, &listing, file, metrics))
         });
         let mut by_partition: BTreeMap<Partition, Vec<(&FileEntry, FileFacts)>> = BTreeMap::new();
         for (file, facts) in files.iter().zip(facts) {
