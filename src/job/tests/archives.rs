@@ -59,7 +59,7 @@ job.toml:6:11: a replay reads with all its threads: write threads = ... in [run]
 6 | readers = 1
   |           ^
 
-job.toml:7:16: a replay with an end can't begin again: expected fail or skip
+job.toml:7:16: an archive can't begin again: expected fail or skip
   |
 7 | on_data_loss = "reset"
   |                ^^^^^^^
