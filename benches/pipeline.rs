@@ -15,6 +15,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 
 use cpu_time::CpuTime;
+use jobs::cores;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,12 +40,12 @@ fn file(criterion: &mut Criterion<CpuTime>) {
     let path = folder.path().join("lines.log");
     line_file::write(&path, LINES);
     let expected = line_file::count_plain(&path).hash();
-    assert_eq!(word_count::hash(&line_file::count(&path)), expected);
+    assert_eq!(word_count::hash(&line_file::count(&path, cores())), expected);
     let bytes = path.metadata().expect("the file is there").len();
     let mut group = criterion.benchmark_group("file");
     group.sample_size(10).throughput(Throughput::Bytes(bytes));
     group.bench_function("word_count", |bencher| {
-        bencher.iter(|| black_box(line_file::count(&path)));
+        bencher.iter(|| black_box(line_file::count(&path, cores())));
     });
     group.bench_function("hash_map_of_strings", |bencher| {
         bencher.iter(|| black_box(line_file::count_plain(&path)));

@@ -55,7 +55,7 @@ fn words(size: Size, table: &mut Table) {
     let expected = line_file::count_plain(&path).hash();
     let (mut verb, mut statement) = (vec![], vec![]);
     for _ in 0..size.turns {
-        let counts = timed(&mut verb, || line_file::count(&path));
+        let counts = timed(&mut verb, || line_file::count(&path, cores()));
         assert_eq!(
             word_count::hash(&counts),
             expected,

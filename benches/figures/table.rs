@@ -30,8 +30,13 @@ impl Table {
 
     /// Says what the figure added last is to the one it is compared with, and what it should be.
     pub(crate) fn ratio(&mut self, ratio: f64, bar: &str, is_met: bool) {
-        self.last().ratio = format!("{ratio:.2}");
+        self.compare(ratio);
         self.bar(bar, is_met);
+    }
+
+    /// Says what the figure added last is to the one it is compared with.
+    pub(crate) fn compare(&mut self, ratio: f64) {
+        self.last().ratio = format!("{ratio:.2}");
     }
 
     /// Says what the figure added last should be.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
@@ -9,7 +10,7 @@ use connectors::file::{FileOptions, FileSource};
 use engine::operator::OutputMode;
 use engine::pipeline::Settings;
 
-use crate::jobs::{KeepSink, cores, run_to_end};
+use crate::jobs::{KeepSink, run_to_end};
 use crate::lines::line;
 use crate::plain_loop::PlainCount;
 use crate::word_count;
@@ -43,11 +44,11 @@ pub(crate) fn count_plain(path: &Path) -> PlainCount {
     counts
 }
 
-/// Counts the words of a file by the pipeline, with all cores, and returns what came out.
-pub(crate) fn count(path: &Path) -> Vec<RecordBatch> {
+/// Counts the words of a file by the pipeline on that many threads, and returns what came out.
+pub(crate) fn count(path: &Path, threads: NonZeroUsize) -> Vec<RecordBatch> {
     let source = FileSource::new(FileOptions::new(vec![path.to_owned()])).expect("the file is there");
     let sink = KeepSink::default();
     let job = word_count::job(Box::new(source), OutputMode::Complete, Box::new(sink.clone()));
-    run_to_end(job, &Settings::bounded(cores()), None);
+    run_to_end(job, &Settings::bounded(threads), None);
     sink.take()
 }
