@@ -37,7 +37,11 @@ pub(crate) fn measure(size: Size, table: &mut Table) {
     table.add("file, split_whitespace into a HashMap", figure(&plain), &result);
     for (threads, times) in &counts {
         let threads = threads.get();
-        table.add(format!("file -> word count, threads: {threads}"), figure(times), &result);
+        table.add(
+            format!("file -> word count, threads: {threads}"),
+            figure(times),
+            &result,
+        );
         let ratio = median(&plain.cpu).as_secs_f64() / median(&times.cpu).as_secs_f64();
         match threads {
             1 => table.ratio(ratio, ">= 5 times less", ratio >= 5.0),

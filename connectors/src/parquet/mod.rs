@@ -25,6 +25,8 @@ pub mod manifest;
 mod naming;
 mod open;
 mod properties;
+mod repeated;
+mod row_groups;
 pub mod source;
 mod staged;
 mod staging;

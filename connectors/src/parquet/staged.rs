@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use engine::{Epoch, Error, Origin, Result};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterPropertiesPtr;
+
+use super::row_groups::RowGroups;
 
 /// A file that rows are written to. Finished row groups are on disk, the one under way is in memory, encoded.
 #[derive(Debug)]
 pub(super) struct StagedFile {
     path: PathBuf,
     sequence: u32,
-    writer: ArrowWriter<Checksummed>,
+    writer: RowGroups<Checksummed>,
     rows: u64,
     origin: Option<Origin>,
     begun: Instant,
@@ -58,12 +58,7 @@ impl StagedFile {
             bytes: 0,
             crc32c: 0,
         };
-        // Types are those of Parquet for all readers: by Arrow's, pyarrow would take a dictionary in the file and a text in the
-        // name of its folder for two columns that do not fit.
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties.as_ref().clone())
-            .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, schema, options);
+        let writer = RowGroups::new(file, schema, properties);
         Ok(Self {
             writer: writer.map_err(|error| failed("begin", &path, error))?,
             path,
@@ -136,12 +131,12 @@ impl StagedFile {
 
     /// Returns about how long the file would be if it ended here.
     pub(super) fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        self.writer.bytes() as u64
     }
 
     /// Returns the bytes that the row group under way keeps in memory.
     pub(super) fn memory(&self) -> usize {
-        self.writer.memory_size()
+        self.writer.memory()
     }
 
     /// Returns how long ago the file was begun.
