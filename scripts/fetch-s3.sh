@@ -6,32 +6,13 @@ set -euo pipefail
 # One jar with all that it needs, for Java 17. It honours If-Match and If-None-Match, by which writers are kept apart.
 ARTIFACT=com.adobe.testing:s3mock:4.11.0:jar:exec
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
-DIR=${1:-${CARGO_TARGET_DIR:-$ROOT/target}/s3-jar}
+. "$ROOT/scripts/fetch-once.sh"
+DIR=$(realpath -m "${1:-${CARGO_TARGET_DIR:-$ROOT/target}/s3-jar}")
 
-is_fetched() { [ -f "$DIR/.fetched" ] && [ "$(< "$DIR/.fetched")" = "$ARTIFACT" ]; }
-is_fetched && exit 0
+is_fetched "$DIR" "$ARTIFACT" && exit 0
+needs mvn "the S3 server of the tests" "apt-get install maven"
 
-command -v mvn > /dev/null || { echo "fetch-s3: Maven is needed for the S3 server of the tests; install it with: apt-get install maven" >&2; exit 1; }
-
-# One fetches, whoever else started at the same time waits.
-mkdir -p "$(dirname "$DIR")"
-exec 9> "$DIR.lock"
-flock 9
-is_fetched && exit 0
-
-echo "fetching S3Mock for the tests (61 MB) into $DIR" >&2
-part=$DIR.part
-for attempt in 1 2 3; do
-    rm -rf "$part"
-    if mvn -q -B -ntp dependency:copy -Dartifact="$ARTIFACT" -DoutputDirectory="$part" -Dmdep.stripVersion=true 9>&- \
-        && [ -f "$part/s3mock-exec.jar" ]; then
-        echo "$ARTIFACT" > "$part/.fetched"
-        rm -rf "$DIR"
-        mv "$part" "$DIR"
-        exit 0
-    fi
-    echo "fetch-s3: attempt $attempt of 3 failed" >&2
-    sleep $((attempt * 5))
-done
-echo "fetch-s3: Maven could not fetch $ARTIFACT; see its messages above" >&2
-exit 1
+fetch() {
+    mvn -q -B -ntp dependency:copy -Dartifact="$ARTIFACT" -DoutputDirectory="$1" -Dmdep.stripVersion=true && [ -f "$1/s3mock-exec.jar" ]
+}
+fetch_once "$DIR" "$ARTIFACT" "S3Mock for the tests (61 MB, $ARTIFACT)" fetch
