@@ -1,9 +1,10 @@
 //! An archive is what it says it is, or the difference is found and named.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::PATIENCE;
 use crate::harness::broker::Broker;
@@ -37,8 +38,12 @@ impl Desk {
         let findings = report["findings"].as_array().expect("a list").iter();
         let texts: Vec<_> = findings
             .map(|finding| {
-                let file = finding["file"].as_str().unwrap_or_default();
-                format!("{file} {}", finding["problem"].as_str().expect("a text"))
+                let place = match (&finding["file"], &finding["topic"]) {
+                    (Value::String(file), _) => file.clone(),
+                    (_, Value::String(topic)) => format!("{topic}[{}]", finding["partition"]),
+                    _ => String::new(),
+                };
+                format!("{place} {}", finding["problem"].as_str().expect("a text"))
             })
             .collect();
         assert!(
@@ -64,11 +69,11 @@ fn a_whole_archive_has_no_finding_and_its_gaps_are_explained() {
     // Two markers and 52 aborted records.
     assert_eq!(of(0, "offsets_without_record"), Some(54));
     assert_eq!(of(2, "rows"), Some(0));
+    assert_eq!(kinds(&report, 0), [("marker", 2), ("aborted", 52)]);
+    assert_eq!(parts[0]["gap_kinds"][1]["ranges"], json!([{"from": 52, "to": 104}]));
     let notes = report["notes"].to_string();
-    assert!(
-        notes.contains("have no record in the topic either: transactions"),
-        "{notes}"
-    );
+    let says = "offsets without a record: 52, records of aborted transactions: [52, 104)";
+    assert!(notes.contains(says), "{notes}");
 
     let table = desk.verify("archive", &[]).expect_code(0);
     assert!(table.stdout.contains("nothing is wrong"), "{}", table.stdout);
@@ -77,6 +82,84 @@ fn a_whole_archive_has_no_finding_and_its_gaps_are_explained() {
         "{}",
         table.stdout
     );
+}
+
+#[test]
+fn many_small_transactions_are_explained_offset_by_offset() {
+    let desk = Desk::new("verify-transactions");
+    let topic = desk.broker.new_topic("transactions", 1);
+    // Two at a time, their records in turns, one committed and one aborted; then a record without a transaction.
+    for round in 0..40 {
+        let (kept, aborted) = (desk.broker.begin_transaction(), desk.broker.begin_transaction());
+        for number in 0..2 {
+            let record = || [NewRecord::of(format!("{round} {number}"))];
+            kept.produce(&topic, 0, record());
+            aborted.produce(&topic, 0, record());
+        }
+        aborted.end(End::Abort);
+        kept.end(End::Commit);
+        desk.broker.produce(&topic, 0, [NewRecord::of("between")]);
+    }
+    desk.replay(&topic, "archive", &[]);
+    let against = ["--against", desk.broker.bootstrap()];
+    let report = desk.verified("archive", &against);
+    let end = report["partitions"][0]["to"].as_i64().expect("an offset");
+    let offsets = |isolation| {
+        let records = desk.broker.consume(&topic, isolation).into_iter();
+        records.map(|record| record.offset).collect::<BTreeSet<_>>()
+    };
+    let (all, committed) = (offsets(Isolation::ReadUncommitted), offsets(Isolation::ReadCommitted));
+    let markers: Vec<_> = (0..end).filter(|offset| !all.contains(offset)).collect();
+    let aborted: Vec<_> = all
+        .difference(&committed)
+        .copied()
+        .filter(|offset| *offset < end)
+        .collect();
+    assert!(markers.len() > 70 && aborted.len() > 70, "{markers:?} {aborted:?}");
+    let kinds = report["partitions"][0]["gap_kinds"].as_array().expect("a list");
+    let told = |at: usize, kind: &str| {
+        assert_eq!(kinds[at]["kind"], kind);
+        let runs = kinds[at]["ranges"].as_array().expect("a list").iter();
+        let offset = |run: &Value, key: &str| run[key].as_i64().expect("an offset");
+        runs.flat_map(|run| offset(run, "from")..offset(run, "to"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((told(0, "marker"), told(1, "aborted")), (markers.clone(), aborted));
+
+    // Who reads all records has all but the markers.
+    desk.replay(
+        &topic,
+        "uncommitted",
+        &["--read-uncommitted", "--to", &format!("0:{end}")],
+    );
+    let report = desk.verified("uncommitted", &against);
+    assert_eq!(self::kinds(&report, 0), [("marker", markers.len() as u64)]);
+
+    // Where the native client can't look, that is said.
+    fs::write(desk.scratch.join("own"), "client.dns.lookup = use_all_dns_ips\n").expect("a scratch file");
+    let report = desk.verified("archive", &[&against[..], &["--properties", "own"]].concat());
+    assert!(report["partitions"][0]["gap_kinds"].is_null(), "{report}");
+    let says = "offsets have no record in the topic either: transactions (markers, aborted records); which of them can't be told, \
+                since the setting client.dns.lookup is for librdkafka";
+    assert!(report["notes"].to_string().contains(says), "{report}");
+}
+
+#[test]
+fn a_record_that_is_lost_with_its_line_in_the_manifest_is_named_by_its_offset() {
+    let desk = Desk::new("verify-lost");
+    let source = desk.even_topic(80);
+    let dir = desk.replay(&source, "archive", &["--file-rows", "1"]);
+    let files = parquet::files(&dir);
+    let lost = &files[20 + 7];
+    let file_name = name(&dir, lost);
+    edit(&manifest(&dir), |text| {
+        let lines = text.lines().filter(|line| !line.contains(&file_name));
+        lines.map(|line| format!("{line}\n")).collect()
+    });
+    fs::remove_file(lost).expect("a file");
+    let against = ["--against", desk.broker.bootstrap()];
+    let expected = format!("{source}[1] records of the topic are missing in the archive: 1, of the offsets [7, 8)");
+    desk.expect_finding("archive", &against, &expected);
 }
 
 #[test]
@@ -130,6 +213,9 @@ fn records_that_retention_deleted_are_a_note_and_a_recreated_topic_is_a_finding(
         .produce(&topic, 0, (0..50).map(|number| NewRecord::of(format!("{number}"))));
     desk.broker
         .produce_in_transaction(&topic, 0, [NewRecord::of("gone")], End::Abort);
+    eventually(PATIENCE, "the marker is written", || {
+        (desk.broker.bounds(&topic)[0].end == 52).then_some(())
+    });
     desk.replay(&topic, "archive", &[]);
     let against = ["--against", desk.broker.bootstrap()];
     desk.broker.delete_records(&topic, 0, 20);
@@ -141,6 +227,13 @@ fn records_that_retention_deleted_are_a_note_and_a_recreated_topic_is_a_finding(
         "{report}"
     );
     assert_eq!(report["partitions"][0]["compared"].as_i64(), Some(30));
+    assert_eq!(kinds(&report, 0), [("marker", 1), ("aborted", 1)]);
+    desk.broker.delete_records(&topic, 0, 51);
+    let report = desk.verified("archive", &against);
+    assert_eq!(kinds(&report, 0), [("marker", 1), ("deleted", 1)]);
+    desk.broker.delete_records(&topic, 0, 52);
+    let report = desk.verified("archive", &against);
+    assert_eq!(kinds(&report, 0), [("deleted", 2)]);
 
     desk.broker.delete_topic(&topic);
     eventually(PATIENCE, "the topic can be made again", || {
@@ -176,6 +269,25 @@ fn records_that_were_compacted_away_are_a_note() {
         notes.contains("records of the archive were deleted by compaction since"),
         "{notes}"
     );
+    // An archive that was made afterwards never had them.
+    desk.replay(&topic, "after", &[]);
+    let report = desk.verified("after", &["--against", desk.broker.bootstrap()]);
+    let without = report["partitions"][0]["offsets_without_record"].as_u64();
+    let without = without.expect("a number");
+    assert!(without > 0, "{report}");
+    assert_eq!(kinds(&report, 0), [("compacted", without)]);
+}
+
+/// Returns the kinds of a partition's gaps in a report, with their offsets.
+fn kinds(report: &Value, partition: usize) -> Vec<(&str, u64)> {
+    let kinds = report["partitions"][partition]["gap_kinds"]
+        .as_array()
+        .expect("a list")
+        .iter();
+    let kind = |kind: &'_ Value| kind["offsets"].as_u64().expect("a number");
+    kinds
+        .map(|found| (found["kind"].as_str().expect("a text"), kind(found)))
+        .collect()
 }
 
 /// A folder's name, and what is done to the archive in it with its files; it returns what is to be found.

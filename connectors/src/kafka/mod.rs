@@ -6,6 +6,7 @@ mod columns;
 pub mod config;
 mod fellow;
 mod ffi;
+pub mod gaps;
 pub mod given;
 mod group;
 mod health;

@@ -8,12 +8,14 @@ use std::sync::{Arc, Once, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{self as channel, Sender};
+use engine::pipeline::Stop;
 use engine::position::{OffsetRange, Partition, Positions};
 use engine::source::{Intake, SourceState};
 use engine::{Error, Result};
 
 use super::bounds::{self, Loss, examine};
 use super::cluster::{Cluster, PATIENCE, Survey};
+use super::gaps::{self, Cause, Explained};
 use super::lane::{Assignment, Shared};
 use super::options::SourceOptions;
 use super::pattern::TopicPattern;
@@ -223,6 +225,25 @@ impl Ranges {
         let thread = Some(spawn(name, &input, move || reader.run())?);
         let network = Some(network);
         Ok(Reading { network, thread })
+    }
+
+    /// Says of each offset of `gaps` what the partition has there, run by run, in order. The gaps are in order, apart from each
+    /// other, not empty, and before the partition's end.
+    ///
+    /// # Errors
+    /// When the brokers do not answer, or refuse; when a batch is damaged.
+    pub fn explain_gaps(
+        &self,
+        partition: &Partition,
+        gaps: &[OffsetRange],
+        stop: &Stop,
+        found: impl FnMut(Cause, OffsetRange),
+    ) -> Result<Explained> {
+        let native = self.native.as_ref().ok_or_else(|| {
+            let refused = Native::new(&self.shared.options.connection).err();
+            refused.unwrap_or_else(|| "librdkafka reads".to_owned())
+        });
+        gaps::explain(&self.shared, native, partition, gaps, stop, found)
     }
 
     /// Returns what the brokers hold. A topic that is gone is left out.

@@ -18,6 +18,7 @@ use engine::{Error, OffsetRange, Partition, Result};
 use super::super::PartitionReport;
 use super::super::parallel::in_parallel;
 use super::super::selection::Selection;
+use super::gaps::{self, Causes, Gaps};
 use super::report::{Remark, Report};
 use super::{Against, Plan, Restored};
 
@@ -48,6 +49,8 @@ struct Pair {
     by_offset: bool,
     /// Why one side may lack records of the other.
     leave: Leave,
+    /// Where the archive has no record and the brokers may tell why; none of a topic that it was restored to.
+    gaps: Vec<OffsetRange>,
 }
 
 /// What may be missing by right.
@@ -63,13 +66,23 @@ struct Leave {
 #[derive(Default)]
 struct Compared {
     rows: u64,
-    /// Records that differ, and the first of them in words.
-    differing: usize,
-    told: Vec<String>,
+    /// Records that differ.
+    differing: Differences,
+    /// Records of the topic that the archive has not.
+    absent: Differences,
+    /// What the brokers have where the archive has no record.
+    gaps: Option<Gaps>,
     /// Records of the archive that the brokers have no more, of a compacted topic.
     compacted: u64,
     /// Records of the topic that an archive has not which leaves out bad ones.
     left_out: u64,
+}
+
+/// Records that should not be as they are: how many, and the first of them in words.
+#[derive(Default)]
+struct Differences {
+    count: usize,
+    told: Vec<String>,
 }
 
 /// Compares; returns whether it came to its end.
@@ -105,7 +118,7 @@ pub(super) fn check(
         let mut pairs = pairs(&ranges, &topic, plan, against, listing, report)?;
         pairs.retain(|pair| is_readable(&pair.partition, report));
         let results = in_parallel(plan.threads, &pairs, |pair| {
-            compare(&ranges, pair, &files, stop).inspect(|compared| {
+            examine(&ranges, pair, &files, stop).inspect(|compared| {
                 metrics
                     .rows_in
                     .add(compared.as_ref().map_or(0, |compared| compared.rows));
@@ -119,6 +132,18 @@ pub(super) fn check(
         }
     }
     Ok(true)
+}
+
+/// Asks what the brokers have where the archive has no record, and compares the records; `None` when it was asked to stop.
+fn examine(ranges: &Ranges, pair: &Pair, files: &[ArchivedFile], stop: &Stop) -> Result<Option<Compared>> {
+    let Some(gaps) = gaps::explain(ranges, &pair.partition, &pair.gaps, stop)? else {
+        return Ok(None);
+    };
+    let compared = compare(ranges, pair, files, stop)?;
+    Ok(compared.map(|compared| Compared {
+        gaps: Some(gaps),
+        ..compared
+    }))
 }
 
 /// Returns whether the files of a partition are whole; one that is damaged is told, and not compared.
@@ -242,6 +267,7 @@ fn restored_pairs(
             range,
             by_offset: false,
             leave,
+            gaps: Vec::new(),
         }
     };
     bounds.into_iter().map(pair).collect()
@@ -274,7 +300,16 @@ fn pair_of(
         );
         report.findings.push(Remark::of_partition(&partition, problem));
     }
-    (offsets.from < offsets.to).then(|| Pair {
+    let gaps = report.partition_mut(&partition).map(|part| gaps::before(part, held.to));
+    let gaps = gaps.unwrap_or_default();
+    if offsets.from >= offsets.to {
+        // Nothing is left to compare, and of the gaps nothing but that.
+        if !gaps.is_empty() {
+            Causes::deleted(&gaps).tell(&partition, leave.is_choosy, report);
+        }
+        return None;
+    }
+    Some(Pair {
         range: PartitionRange {
             partition: partition.clone(),
             offsets,
@@ -283,6 +318,7 @@ fn pair_of(
         archived: offsets,
         by_offset: true,
         leave,
+        gaps,
     })
 }
 
@@ -351,12 +387,14 @@ impl Side {
             let Some(ours) = ours.filter(|ours| !pair.by_offset || ours.offset == theirs.offset) else {
                 match pair.leave.is_choosy {
                     true => compared.left_out += 1,
-                    false => compared.tell(|| format!("the record of offset {} is not in the archive", theirs.offset)),
+                    false => compared
+                        .absent
+                        .tell(|| format!("the record of offset {} is not in the archive", theirs.offset)),
                 }
                 continue;
             };
             if let Some(part) = ours.difference(&theirs) {
-                compared.tell(|| match pair.by_offset {
+                compared.differing.tell(|| match pair.by_offset {
                     true => format!("the record of offset {} has another {part}", ours.offset),
                     false => format!(
                         "the record of offset {} has another {part}, at {}",
@@ -385,15 +423,17 @@ impl Side {
     fn pass(&mut self, pair: &Pair, compared: &mut Compared) {
         match pair.leave.is_compacted {
             true => compared.compacted += 1,
-            false => compared.tell(|| format!("the record of offset {} is not in the topic", self.offset())),
+            false => compared
+                .differing
+                .tell(|| format!("the record of offset {} is not in the topic", self.offset())),
         }
         self.at += 1;
     }
 }
 
-impl Compared {
+impl Differences {
     fn tell(&mut self, difference: impl FnOnce() -> String) {
-        self.differing += 1;
+        self.count += 1;
         if self.told.len() < TOLD_MAX {
             self.told.push(difference());
         }
@@ -401,16 +441,19 @@ impl Compared {
 }
 
 /// Puts what a comparison found in the report.
-fn tell(pair: &Pair, compared: Compared, report: &mut Report) {
+fn tell(pair: &Pair, mut compared: Compared, report: &mut Report) {
     let partition = &pair.partition;
-    let count = compared.differing;
-    let told = compared.told.into_iter();
-    report
-        .findings
-        .extend(told.map(|text| Remark::of_partition(partition, text)));
-    if count > TOLD_MAX {
-        let more = format!("and {} more records differ", count - TOLD_MAX);
-        report.findings.push(Remark::of_partition(partition, more));
+    let missing = match &compared.gaps {
+        Some(Gaps::Explained(causes)) => causes.records(),
+        Some(Gaps::Unknown(_)) | None => 0,
+    };
+    // The same records, with all their offsets.
+    if missing > 0 && missing == compared.absent.count as u64 {
+        compared.absent = Differences::default();
+    }
+    let is_whole = compared.differing.count + compared.absent.count == 0;
+    for differences in [compared.differing, compared.absent] {
+        tell_differences(partition, differences, report);
     }
     let counted = [
         (compared.compacted, "of the archive were deleted by compaction since"),
@@ -423,16 +466,34 @@ fn tell(pair: &Pair, compared: Compared, report: &mut Report) {
         let note = format!("{count} records {what}");
         report.notes.push(Remark::of_partition(partition, note));
     }
-    if let Some(part) = report.partition_mut(partition) {
-        part.compared = Some(compared.rows);
-        let gaps = part.offsets_without_record.saturating_sub(compared.left_out);
-        if pair.by_offset && gaps > 0 && count == 0 {
+    let Some(part) = report.partition_mut(partition) else {
+        return;
+    };
+    part.compared = Some(compared.rows);
+    let gaps = part.offsets_without_record.saturating_sub(compared.left_out);
+    match compared.gaps {
+        Some(Gaps::Explained(causes)) if pair.by_offset => causes.tell(partition, pair.leave.is_choosy, report),
+        Some(Gaps::Unknown(reason)) if gaps > 0 && is_whole => {
             let cause = match pair.leave.is_compacted {
                 true => "compaction or transactions (markers, aborted records)",
                 false => "transactions (markers, aborted records)",
             };
-            let note = format!("{gaps} offsets have no record in the topic either: {cause}");
+            let note = format!(
+                "{gaps} offsets have no record in the topic either: {cause}; which of them can't be told, since {reason}"
+            );
             report.notes.push(Remark::of_partition(partition, note));
         }
+        Some(Gaps::Explained(_) | Gaps::Unknown(_)) | None => {}
+    }
+}
+
+fn tell_differences(partition: &Partition, differences: Differences, report: &mut Report) {
+    let told = differences.told.into_iter();
+    report
+        .findings
+        .extend(told.map(|text| Remark::of_partition(partition, text)));
+    if differences.count > TOLD_MAX {
+        let more = format!("and {} more records differ", differences.count - TOLD_MAX);
+        report.findings.push(Remark::of_partition(partition, more));
     }
 }

@@ -1,6 +1,7 @@
 //! One partition: whether its files together hold each offset once, and which offsets have no record.
 
 use connectors::parquet::archive::{FileEntry, PartitionBounds};
+use engine::OffsetRange;
 
 use super::super::PartitionReport;
 use super::file::FileFacts;
@@ -21,6 +22,8 @@ pub(super) fn check(bounds: &PartitionBounds, files: &[(&FileEntry, FileFacts)],
         last_offset: runs.iter().map(|run| run.1 - 1).max(),
         gaps: 0,
         offsets_without_record: 0,
+        gap_kinds: None,
+        gap_ranges: Vec::new(),
         compared: None,
     };
     let mut next = bounds.from;
@@ -49,5 +52,6 @@ fn count_gap(part: &mut PartitionFacts, from: i64, to: i64) {
     if from < to {
         part.gaps += 1;
         part.offsets_without_record += from.abs_diff(to);
+        part.gap_ranges.push(OffsetRange { from, to });
     }
 }

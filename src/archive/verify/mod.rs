@@ -8,6 +8,7 @@
 mod broker;
 mod coverage;
 mod file;
+mod gaps;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use engine::pipeline::Stop;
 use engine::{Error, Partition, Positions, Result};
 
 use self::file::FileFacts;
+pub use self::gaps::GapKind;
 pub use self::report::{PartitionFacts, Remark, Report};
 use super::parallel::in_parallel;
 

@@ -1,10 +1,11 @@
 //! What was found, for people and for programs.
 
 use connectors::parquet::archive::{FileEntry, Listing, Location};
-use engine::Partition;
+use engine::{OffsetRange, Partition};
 use serde::Serialize;
 
 use super::super::PartitionReport;
+use super::gaps::GapKind;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +38,11 @@ pub struct PartitionFacts {
     pub gaps: u64,
     /// Offsets in them.
     pub offsets_without_record: u64,
+    /// What the brokers have there, of each kind that there is, if they were asked and could be.
+    pub gap_kinds: Option<Vec<GapKind>>,
+    /// The gaps themselves.
+    #[serde(skip)]
+    pub(super) gap_ranges: Vec<OffsetRange>,
     /// Records that were compared with those of the brokers, if any were.
     pub compared: Option<u64>,
 }

@@ -9,6 +9,7 @@ mod connection;
 mod fake;
 mod fetch;
 mod fetcher;
+mod gaps;
 mod input;
 mod metadata;
 mod output;
@@ -37,6 +38,7 @@ use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 pub use aborted::Aborted;
 
 use self::connection::Network;
+pub(super) use self::gaps::{GapReader, GapTrouble};
 pub(super) use self::reader::NativeReader;
 use self::settings::Settings;
 use self::sockets::Sockets;

@@ -143,8 +143,11 @@ impl RecordsDecoder {
     }
 }
 
-/// Gives the records of one batch to `take`.
-fn each_record<T: Take>(
+/// Gives the records of one batch with offsets in `range` to `take`.
+///
+/// # Errors
+/// What `take` stopped with, or the record that can't be read.
+pub(super) fn each_record<T: Take>(
     batch: &RecordBatch<'_>,
     records: &[u8],
     range: OffsetRange,

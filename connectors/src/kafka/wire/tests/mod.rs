@@ -1,6 +1,7 @@
 //! Record batches of all kinds, whole, cut, damaged and hostile.
 
 mod damage;
+mod gaps;
 mod kinds;
 mod leaders;
 mod segments;
