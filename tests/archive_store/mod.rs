@@ -3,6 +3,7 @@
 
 mod between;
 mod faults;
+mod follow;
 mod kills;
 mod owners;
 mod refusals;

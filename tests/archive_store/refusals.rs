@@ -75,8 +75,6 @@ fn what_can_not_be_in_a_bucket_says_so_and_makes_no_folder() {
     let desk = Desk::new("bucket-folder");
     let brokers = Broker::shared().bootstrap();
     let address = desk.bucket.address("a");
-    let follow = desk.replay(&topic, &address, &["--follow"]).finish(PATIENCE);
-    expect_refusal(follow, 3, &["what `--follow` writes can't be in an object store"]);
     let out = format!("parquet:{address}");
     let count = desk
         .run(&["wordcount", "-b", brokers, "-t", &topic, "--out", &out])

@@ -174,9 +174,6 @@ impl Replay {
     fn archive(&self, options: ReplayOptions, output: Output) -> Result<Exit> {
         let place = options.location.to_string();
         let age = self.follow.age();
-        if age.is_some() {
-            options.location.folder("what `--follow` writes")?;
-        }
         let stop = launch::stop_on_signal(match age {
             None => "stopping; files under way will be written again",
             Some(_) => "stopping after the segments under way",

@@ -73,17 +73,6 @@ impl Location {
             Self::Bucket(address) => Err(without_stores(address)),
         }
     }
-
-    /// Returns the folder.
-    ///
-    /// # Errors
-    /// When it is a bucket: `what` can't be in one.
-    pub fn folder(&self, what: &str) -> Result<&Path> {
-        match self {
-            Self::Folder(path) => Ok(path),
-            Self::Bucket(address) => Err(Error::Invalid(no_folder(&address.to_string(), what))),
-        }
-    }
 }
 
 impl FromStr for Location {
@@ -150,13 +139,11 @@ impl fmt::Display for Address {
 /// When it is such an address: `what` can't be there.
 pub fn check_folder(path: &Path, what: &str) -> Result<()> {
     match path.to_str().filter(|text| text.contains("://")) {
-        Some(text) => Err(Error::Invalid(no_folder(text, what))),
+        Some(address) => Err(Error::Invalid(format!(
+            "{what} can't be in an object store, only an archive of `replay` can: expected a folder, not {address}"
+        ))),
         None => Ok(()),
     }
-}
-
-fn no_folder(address: &str, what: &str) -> String {
-    format!("{what} can't be in an object store, only an archive of `replay` can: expected a folder, not {address}")
 }
 
 #[cfg(not(feature = "object-store"))]
