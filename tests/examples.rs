@@ -9,7 +9,8 @@ use crate::harness::scratch::{Scratch, root};
 
 /// Runs an example in the project's folder; returns the lines of its output, sorted.
 ///
-/// `cargo test` has built it. Asking cargo for it here would build all crates once more, with the features of one package.
+/// `cargo test` has built it. Asking cargo for it here would build ring, and all that needs it, once more: its build script depends on
+/// variables that cargo sets for a test.
 #[track_caller]
 fn run(name: &str, arguments: &[&str]) -> Vec<String> {
     let scratch = Scratch::new("examples");
