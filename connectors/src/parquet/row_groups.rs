@@ -77,7 +77,7 @@ impl<W: Write + Send + 'static> RowGroups<W> {
             let rows = group.room(&properties).min(records.num_rows() - done);
             group.write(&records.slice(done, rows))?;
             done += rows;
-            if rows == 0 || group.room(&properties) == 0 {
+            if group.room(&properties) == 0 {
                 self.flush()?;
             }
         }
